@@ -1,0 +1,61 @@
+"""Rows of the results, and how they are shown and kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+OURS = "pacskit"
+REFERENCE = "storescp"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    what: str
+    who: str
+    median: float
+    unit: str
+    low: float
+    high: float
+    ratio: float | None
+    """Ours over this one's, medians."""
+    goal: str
+
+
+def ratios(what: str, unit: str, measured: Mapping[str, Sequence[float]], goal: str) -> list[Row]:
+    """A row for each program, with our ratio to it."""
+    ours = statistics.median(measured[OURS])
+    rows = []
+    for name, values in measured.items():
+        median = statistics.median(values)
+        ratio = ours / median if name != OURS and median else None
+        rows.append(
+            Row(what, name, median, unit, min(values), max(values), ratio, goal if name == REFERENCE else "")
+        )
+    return rows
+
+
+def show(rows: Sequence[Row]) -> str:
+    """The table people read."""
+    lines, what = [], ""
+    for row in rows:
+        if row.what != what:
+            what = row.what
+            lines.append(what)
+        ratio = f"pacskit is {row.ratio:5.2f}× this" if row.ratio is not None else ""
+        goal = f"   goal {row.goal}" if row.goal else ""
+        lines.append(
+            f"  {row.who:<12}{row.median:10.1f}{row.unit:<6}[{row.low:.1f}-{row.high:.1f}]  {ratio}{goal}"
+        )
+    return "\n".join(lines)
+
+
+def keep(rows: Sequence[Row], path: Path) -> None:
+    machine = {"cpus": os.cpu_count(), "system": platform.platform(), "python": platform.python_version()}
+    content = {"machine": machine, "rows": [asdict(row) for row in rows]}
+    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")

@@ -1,0 +1,1 @@
+"""pacskit (being put together)."""

@@ -1,0 +1,5 @@
+"""`python -m pacskit` is `pacskit`."""
+
+from pacskit.cli import main
+
+main()

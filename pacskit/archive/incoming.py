@@ -1,0 +1,122 @@
+"""One instance on its way: written to incoming/, checked, then renamed to its place in one step."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from pacskit.archive import system
+from pacskit.archive.files import FILE_MODE, INCOMING, cannot_write
+from pacskit.archive.header import Header, Origin, check_command, read_attributes
+from pacskit.errors import ArchiveError
+from pacskit.imaging.part10 import file_head
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An instance that is safe in the archive."""
+
+    sop_instance_uid: str
+    study_uid: str
+    series_uid: str
+    path: Path
+    bytes: int
+    """Size of the file."""
+    duplicate: bool = False
+    """The same data set was here already: nothing was written."""
+
+
+class Keep(Protocol):
+    """The archive's side of a commit: judge duplicates, rename, queue the row."""
+
+    def __call__(self, part: Path, descriptor: int, header: Header, data_offset: int) -> Stored: ...
+
+
+class Incoming:
+    """Not for two threads at once. Ends with `commit()` or `discard()`; the part file is gone after either."""
+
+    def __init__(
+        self,
+        folder: Path,
+        keep: Keep,
+        ended: Callable[[Incoming], None],
+        sop_class_uid: str,
+        sop_instance_uid: str,
+        transfer_syntax_uid: str,
+        origin: Origin,
+        source_ae: str = "",
+    ) -> None:
+        """Opens the part file and writes its head. Raises ArchiveError where that cannot be done."""
+        self._folder, self._keep, self._ended = folder, keep, ended
+        self._sop_class_uid, self._sop_instance_uid = sop_class_uid, sop_instance_uid
+        self._transfer_syntax_uid, self._origin = transfer_syntax_uid, origin
+        self._part = folder / INCOMING / f"{os.urandom(12).hex()}.part"
+        head = file_head(
+            sop_class_uid=sop_class_uid,
+            sop_instance_uid=sop_instance_uid,
+            transfer_syntax_uid=transfer_syntax_uid,
+            source_ae=origin.calling_ae or source_ae,
+            sending_ae=origin.calling_ae,
+            receiving_ae=origin.called_ae,
+            source_address=origin.address,
+            receiving_address=origin.receiving_address,
+            private=origin.private(),
+        )
+        self._head_size = self._size = len(head)
+        try:
+            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | system.BINARY
+            self._descriptor = os.open(self._part, flags, FILE_MODE)
+        except OSError as error:
+            raise ArchiveError(cannot_write(folder, error)) from error
+        self._head: bytes | None = head
+
+    def write(self, buffers: Sequence[bytes | memoryview]) -> None:
+        """Append to the data set. Raises ArchiveError (disk full, ...); `discard()` follows then."""
+        pieces: list[bytes | memoryview] = list(buffers)
+        if self._head is not None:
+            pieces.insert(0, self._head)
+            self._head = None
+            self._size = 0
+        try:
+            self._size += system.write_all(self._descriptor, pieces)
+        except OSError as error:
+            raise ArchiveError(cannot_write(self._folder, error)) from error
+
+    def commit(self) -> Stored:
+        """Check, make safe, and put into its place (PS3.4 B.2.3 for the statuses).
+
+        Raises Refused 0xC000 (not understood), 0xA900 (UIDs missing, wrong or not the command's), 0xC001
+        (another content is stored under this UID), or ArchiveError (0xA700).
+        """
+        try:
+            if self._head is not None:
+                self.write([])
+            descriptor = self._descriptor
+            attributes = read_attributes(
+                lambda size, offset: system.read_at(descriptor, size, offset),
+                self._head_size,
+                self._size,
+                self._transfer_syntax_uid,
+            )
+            check_command(attributes, self._sop_class_uid, self._sop_instance_uid)
+            origin = self._origin
+            header = Header(attributes, self._transfer_syntax_uid, origin.received_ms, origin.received_from)
+            return self._keep(self._part, descriptor, header, self._head_size)
+        except OSError as error:
+            raise ArchiveError(cannot_write(self._folder, error)) from error
+        finally:
+            self.discard()
+
+    def discard(self) -> None:
+        """Throw it away. Safe to call again, and after `commit()`."""
+        if self._descriptor < 0:
+            return
+        descriptor, self._descriptor = self._descriptor, -1
+        os.close(descriptor)
+        with contextlib.suppress(OSError):
+            self._part.unlink(missing_ok=True)
+        self._ended(self)

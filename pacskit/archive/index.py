@@ -1,0 +1,194 @@
+"""The index: one writer thread behind a bounded queue, readers with connections of their own.
+
+A row follows its file; `drain()` waits until the rows queued so far are committed. The file
+index.sqlite is opened through SQLAlchemy alone: opening and closing it by hand would drop SQLite's locks.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import QueuePool
+
+from pacskit.archive.rows import Row, apply_rows
+from pacskit.archive.schema import SCHEMA_VERSION, metadata
+from pacskit.errors import ArchiveError
+
+log = logging.getLogger(__name__)
+
+QUEUE_LIMIT = 10_000
+"""Rows that may wait; a receiver that is faster than the index waits then."""
+BATCH = 500
+BUSY_SECONDS = 30.0
+
+Committed = Callable[[list[Row], dict[str, str]], None]
+"""Called in the writer's thread with the rows of a batch and its new conflicts (study UID → sentence)."""
+
+
+def _connect(path: Path, mode: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        f"file:{quote(str(path))}?{mode}",
+        uri=True,
+        timeout=BUSY_SECONDS,
+        check_same_thread=False,
+        isolation_level=None,
+    )
+    connection.execute("PRAGMA case_sensitive_like=ON")
+    return connection
+
+
+def _connect_to_read(path: Path) -> sqlite3.Connection:
+    """`mode=ro`; in a folder that cannot be written, with no owner about, SQLite needs `immutable=1`."""
+    connection = _connect(path, "mode=ro")
+    try:
+        connection.execute("SELECT 1 FROM study LIMIT 1").fetchall()
+    except sqlite3.OperationalError:
+        connection.close()
+        connection = _connect(path, "mode=ro&immutable=1")
+        connection.execute("SELECT 1 FROM study LIMIT 1").fetchall()
+    return connection
+
+
+def _engine(connect: Callable[[], sqlite3.Connection]) -> Engine:
+    # The pool belongs to the engine, not to threads: dispose() closes every connection.
+    return create_engine("sqlite://", creator=connect, poolclass=QueuePool, pool_size=8, max_overflow=24)
+
+
+class IndexReader:
+    """Queries. Any thread."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises ArchiveError where there is no index that can be read."""
+        self.path = path
+        self._reading = _engine(lambda: _connect_to_read(path))
+        try:
+            with self.connect() as connection:
+                version = connection.execute(text("PRAGMA user_version")).scalar()
+        except (SQLAlchemyError, sqlite3.Error) as error:
+            self._reading.dispose()
+            raise ArchiveError(f"the index {path} cannot be read: {error}. `pacskit rebuild` makes it again") from error
+        if version != SCHEMA_VERSION:
+            self._reading.dispose()
+            raise ArchiveError(f"the index {path} is of another version of pacskit: `pacskit rebuild` makes it again")
+
+    @contextmanager
+    def connect(self) -> Iterator[Connection]:
+        with self._reading.connect() as connection:
+            yield connection
+
+    def drain(self) -> None:
+        """Nothing waits here."""
+
+    def close(self) -> None:
+        self._reading.dispose()
+
+
+class IndexWriter(IndexReader):
+    """The owner's index: reads, and writes in one thread."""
+
+    def __init__(self, path: Path, committed: Committed, failed: Callable[[str], None]) -> None:
+        """Makes the tables where they are missing; `new` says so. Raises ArchiveError."""
+        self._committed, self._failed = committed, failed
+        self._writing = _engine(lambda: _connect(path, "mode=rwc"))
+        event.listen(self._writing, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+        try:
+            self.new = self._prepare()
+        except (SQLAlchemyError, sqlite3.Error) as error:
+            self._writing.dispose()
+            raise ArchiveError(f"the index {path} cannot be written: {error}") from error
+        super().__init__(path)
+        self._changed = threading.Condition()
+        self._waiting: deque[Row] = deque()
+        self._queued = self._done = 0
+        self._closing = False
+        self.failure = ""
+        self._thread = threading.Thread(target=self._run, name="pacskit-index", daemon=True)
+        self._thread.start()
+
+    def _prepare(self) -> bool:
+        with self._writing.connect() as connection:
+            raw = connection.connection.driver_connection
+            assert raw is not None
+            raw.execute("PRAGMA journal_mode=WAL")
+            raw.execute("PRAGMA synchronous=NORMAL")
+            version = int(raw.execute("PRAGMA user_version").fetchone()[0])
+        with self._writing.begin() as connection:
+            if version not in (0, SCHEMA_VERSION):
+                for (name,) in connection.execute(text("SELECT name FROM sqlite_master WHERE type='table'")).all():
+                    connection.exec_driver_sql(f'DROP TABLE IF EXISTS "{name}"')
+            metadata.create_all(connection)
+            connection.exec_driver_sql(f"PRAGMA user_version={SCHEMA_VERSION}")
+        return version != SCHEMA_VERSION
+
+    def put(self, row: Row) -> None:
+        """Queue a row; waits while the queue is full. Raises ArchiveError once the writer has died."""
+        with self._changed:
+            self._changed.wait_for(lambda: len(self._waiting) < QUEUE_LIMIT or self.failure or self._closing)
+            self.check()
+            self._waiting.append(row)
+            self._queued += 1
+            if len(self._waiting) == 1:
+                self._changed.notify_all()
+
+    def check(self) -> None:
+        """Raises ArchiveError where rows can no longer be written."""
+        if self.failure:
+            raise ArchiveError(f"the archive's index failed, nothing more is taken: {self.failure}")
+        if self._closing:
+            raise ArchiveError("the archive is closed")
+
+    def drain(self) -> None:
+        """Every row queued before this call is committed when it returns. Raises ArchiveError."""
+        with self._changed:
+            goal = self._queued
+            self._changed.wait_for(lambda: self._done >= goal or self.failure)
+            if self.failure:
+                raise ArchiveError(f"the archive's index failed: {self.failure}")
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """One write outside the queue (rebuild); the writer waits meanwhile. Drain before."""
+        with self._writing.begin() as connection:
+            yield connection
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting or self._closing)
+                if not self._waiting:
+                    return
+                batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
+                self._changed.notify_all()
+            try:
+                with self._writing.begin() as connection:
+                    conflicts = apply_rows(connection, batch)
+                self._committed(batch, conflicts)
+            except Exception as error:
+                log.exception("the index cannot be written")
+                with self._changed:
+                    self.failure = str(error).partition("\n")[0]
+                    self._waiting.clear()
+                    self._changed.notify_all()
+                self._failed(self.failure)
+                return
+            with self._changed:
+                self._done += len(batch)
+                self._changed.notify_all()
+
+    def close(self) -> None:
+        """Commit what waits, end the thread, close the connections. Safe to call twice."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        self._thread.join()
+        super().close()
+        self._writing.dispose()

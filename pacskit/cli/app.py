@@ -1,0 +1,35 @@
+"""The Typer application, and the one place where an error becomes a sentence and an exit code."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from pacskit.cli import archive, lab, network, serve
+from pacskit.errors import PacskitError, SettingError
+
+app = typer.Typer(
+    name="pacskit",
+    help="A small, fast, trustworthy PACS inside a Jupyter notebook.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for module in (lab, serve, archive, network):
+    module.register(app)
+
+
+def main() -> None:
+    """Run the command line; never a traceback for what a person can mend."""
+    try:
+        app()
+    except SettingError as error:
+        sys.stderr.write(f"pacskit: {error}\n")
+        sys.exit(2)
+    except PacskitError as error:
+        sys.stderr.write(f"pacskit: {error}\n")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.stderr.write("pacskit: interrupted\n")
+        sys.exit(1)

@@ -1,0 +1,198 @@
+"""An established association we accepted: a thread of its own, blocking reads, no polling."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pacskit.dimse.command import (
+    C_CANCEL_RQ,
+    C_ECHO_RQ,
+    C_STORE_RQ,
+    Command,
+    decode,
+    echo_rsp,
+    unsupported_rsp,
+)
+from pacskit.dimse.receive import Begin, Counters, StoreReceiver
+from pacskit.dimse.system import quick_ack, receive_timeout
+from pacskit.dimse.upper.connection import Connection
+from pacskit.dimse.upper.pdu import Abort, AssociateRequest, Fragment, ProtocolError, Released
+
+log = logging.getLogger(__name__)
+
+LONGEST_COMMAND = 1 << 16
+"""Bytes of a command set; the longest of the standard are a few hundred."""
+
+
+@dataclass(frozen=True, slots=True)
+class AssociationInfo:
+    """One association as it stands now."""
+
+    id: int
+    calling: str
+    called: str
+    address: str
+    since: float
+    """Unix time in seconds."""
+    stored: int
+    refused: int
+    bytes: int
+
+
+class Association:
+    """Serves one association until it is released, aborted, lost, silent too long, or stopped."""
+
+    def __init__(
+        self,
+        number: int,
+        sock: socket.socket,
+        connection: Connection,
+        request: AssociateRequest,
+        address: str,
+        *,
+        begin: Begin,
+        refused: Callable[[str, int, str], None],
+        ended: Callable[[Association, str, str], None],
+        timeout: float,
+    ) -> None:
+        """`ended(association, how, reason)` is called last, from the association's thread."""
+        self.number, self.request, self.address = number, request, address
+        self.since = time.time()
+        self.counters = Counters()
+        self._sock, self._connection, self._timeout = sock, connection, timeout
+        self._ended = ended
+        self._store = StoreReceiver(begin, refused, self.counters)
+        self._command = bytearray()
+        self._skipping = False
+        self._stopping = False
+        self._answered = b""
+        self._thread = threading.Thread(target=self._run, name=f"pacskit-association-{number}", daemon=True)
+
+    def start(self, answer: bytes) -> None:
+        """Send the A-ASSOCIATE-AC and serve."""
+        self._answered = answer
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End it: the peer gets an A-ABORT after the answer that is being written."""
+        self._stopping = True
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RD)
+
+    def join(self, timeout: float) -> None:
+        """Wait for the end; a peer that does not read its answers is cut off after `timeout` seconds."""
+        self._thread.join(timeout)
+        if self._thread.is_alive():
+            with contextlib.suppress(OSError):
+                self._sock.shutdown(socket.SHUT_RDWR)
+            self._thread.join()
+
+    def info(self) -> AssociationInfo:
+        c = self.counters
+        return AssociationInfo(
+            self.number,
+            self.request.calling_ae_title,
+            self.request.called_ae_title,
+            self.address,
+            self.since,
+            c.stored,
+            c.refused,
+            c.bytes,
+        )
+
+    def _run(self) -> None:
+        how, reason = "lost", ""
+        try:
+            receive_timeout(self._sock, self._timeout)
+            self._sock.sendall(self._answered)
+            how, reason = self._serve()
+        except ProtocolError as error:
+            how, reason = "protocol error", str(error)
+            self._send_last(self._connection.abort(2, error.reason))
+        except (BlockingIOError, TimeoutError):
+            how, reason = "timeout", f"silent for {self._timeout:g} s"
+            self._send_last(self._connection.abort(2, 0))
+        except OSError as error:
+            how, reason = "lost", error.strerror or str(error)
+        except Exception as error:  # the fault is ours: tell the peer, keep the service
+            log.exception("association %d ended by a fault of pacskit", self.number)
+            how, reason = "fault", f"{type(error).__name__}: {error}"
+            self._send_last(self._connection.abort(2, 0))
+        finally:
+            self._store.close()
+            self._sock.close()
+            self._ended(self, how, reason)
+
+    def _serve(self) -> tuple[str, str]:
+        sock, connection, store = self._sock, self._connection, self._store
+        while True:
+            while (event := connection.next_event()) is not None:
+                kind = type(event)
+                if kind is Fragment:
+                    self._fragment(event)  # type: ignore[arg-type]
+                elif kind is Released:
+                    self._send_last(connection.confirm_release())
+                    return "released", ""
+                elif isinstance(event, Abort):
+                    by = "the peer" if event.source == 0 else "the peer's DICOM service"
+                    return "aborted", f"by {by}"
+            store.flush()
+            if self._stopping:
+                self._send_last(connection.abort(0, 0))
+                return "stopped", ""
+            count = sock.recv_into(connection.get_buffer())
+            if not count:
+                if self._stopping:
+                    continue
+                connection.closed_by_transport()
+                return "lost", "the peer closed the connection without releasing the association"
+            quick_ack(sock)
+            connection.buffer_updated(count)
+
+    def _fragment(self, fragment: Fragment) -> None:
+        if not fragment.is_command:
+            if self._store.active:
+                self._store.data(fragment.data)
+                if fragment.is_last:
+                    self._answer(fragment.context_id, self._store.finish())
+            elif self._skipping:
+                self._skipping = not fragment.is_last
+            else:
+                raise ProtocolError(6, "a data set came without a command before it")
+            return
+        if self._store.active or self._skipping:
+            raise ProtocolError(6, "a command came in the middle of a data set")
+        if len(self._command) + len(fragment.data) > LONGEST_COMMAND:
+            raise ProtocolError(6, f"a command set of more than {LONGEST_COMMAND} bytes")
+        self._command += fragment.data
+        if fragment.is_last:
+            command = decode(bytes(self._command))
+            self._command.clear()
+            self._dispatch(fragment.context_id, command)
+
+    def _dispatch(self, context_id: int, command: Command) -> None:
+        context = self._connection.contexts[context_id]
+        if command.command_field == C_STORE_RQ and command.has_data_set:
+            self._store.start(command, context.abstract_syntax, context.transfer_syntax)
+        elif command.command_field == C_ECHO_RQ:
+            self.counters.echoes += 1
+            self._skipping = command.has_data_set
+            self._answer(context_id, echo_rsp(command))
+        elif command.command_field == C_CANCEL_RQ:
+            return  # nothing that could be cancelled: what it meant has been answered (PS3.7 9.3.2.3)
+        else:
+            self._skipping = command.has_data_set
+            self._answer(context_id, unsupported_rsp(command))
+
+    def _answer(self, context_id: int, command_set: bytes) -> None:
+        self._sock.sendall(self._connection.fragments(context_id, command_set))
+
+    def _send_last(self, pdu: bytes) -> None:
+        with contextlib.suppress(OSError):
+            self._sock.sendall(pdu)

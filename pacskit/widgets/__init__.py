@@ -1,0 +1,1 @@
+"""The station's face in a notebook: needs `pip install pacskit[lab]`; nothing below imports this."""

@@ -1,0 +1,52 @@
+// Shows HTML that comes only by custom message, so that no saved notebook ever holds it.
+// Clicks, keys and text on elements with data-key / data-steps / data-input go back as messages.
+const STEPS = { ArrowUp: -1, ArrowLeft: -1, ArrowDown: 1, ArrowRight: 1, PageUp: -10, PageDown: 10,
+  Home: -1e9, End: 1e9 };
+
+function render({ model, el }) {
+  const box = document.createElement("div");
+  box.className = "pk-private";
+  el.append(box);
+  let typing;
+
+  const show = (message) => {
+    if (message.type !== "html" || box.dataset.html === message.version) return;
+    box.dataset.html = message.version;
+    const focused = box.contains(document.activeElement) ? document.activeElement.dataset.focus : undefined;
+    const scroller = box.querySelector("[data-scroll]");
+    const scrolled = scroller ? [scroller.scrollLeft, scroller.scrollTop] : undefined;
+    box.innerHTML = message.html;
+    if (scrolled) box.querySelector("[data-scroll]")?.scrollTo(...scrolled);
+    if (focused) box.querySelector(`[data-focus="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
+  };
+  const step = (target, by) => {
+    const steps = target.closest?.("[data-steps]");
+    if (steps) model.send({ type: "step", key: steps.dataset.steps, by });
+    return Boolean(steps);
+  };
+
+  box.addEventListener("click", (event) => {
+    const target = event.target.closest("[data-key]");
+    if (target) model.send({ type: "click", key: target.dataset.key });
+  });
+  box.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.altKey || event.metaKey) return;
+    event.stopPropagation(); // the notebook's own shortcuts must not hear what is typed here
+    if (event.key in STEPS && step(event.target, STEPS[event.key])) event.preventDefault();
+  });
+  box.addEventListener("wheel", (event) => {
+    if (!event.ctrlKey && event.deltaY && step(event.target, Math.sign(event.deltaY))) event.preventDefault();
+  }, { passive: false });
+  box.addEventListener("input", (event) => {
+    const key = event.target.dataset.input;
+    if (!key) return;
+    clearTimeout(typing);
+    typing = setTimeout(() => model.send({ type: "input", key, text: event.target.value }), 150);
+  });
+
+  model.on("msg:custom", show);
+  model.send({ type: "ready" });
+  return () => model.off("msg:custom", show);
+}
+
+export default { render };
