@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -111,7 +112,10 @@ class Server(AbstractContextManager["Server"]):
         self.port = free_port()
         command = COMMANDS[self.name][1](self.folder, self.port)
         self._log = (self.folder / "log.txt").open("wb")
-        self._process = subprocess.Popen(command, stdout=self._log, stderr=subprocess.STDOUT, cwd=self.folder)
+        environment = {**os.environ, "TCP_NODELAY": "1"}  # takes Nagle out of the DCMTK tools
+        self._process = subprocess.Popen(
+            command, stdout=self._log, stderr=subprocess.STDOUT, cwd=self.folder, env=environment
+        )
         deadline = time.monotonic() + 30
         while True:
             try:

@@ -146,7 +146,8 @@ class Station:
         where = f" at {status.host}:{status.port}" if status.running else ""
         state = "closed" if self._closed else status.state
         title = self.settings.listener.ae_title
-        return f"<pacskit.Station archive={str(self.archive.folder)!r}, DICOM Listener {title} {state}{where}>"
+        folder = str(self.archive.folder)
+        return f"<pacskit.Station archive={folder!r}, DICOM Listener {title} {state}{where}>"
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:
         """The dashboard in a notebook; where no face is installed, a line that says what to install."""

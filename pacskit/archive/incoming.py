@@ -54,7 +54,7 @@ class Incoming:
         self._folder, self._keep, self._ended = folder, keep, ended
         self._sop_class_uid, self._sop_instance_uid = sop_class_uid, sop_instance_uid
         self._transfer_syntax_uid, self._origin = transfer_syntax_uid, origin
-        self._part = folder / INCOMING / f"{os.urandom(12).hex()}.part"
+        self.part = folder / INCOMING / f"{os.urandom(12).hex()}.part"
         head = file_head(
             sop_class_uid=sop_class_uid,
             sop_instance_uid=sop_instance_uid,
@@ -69,7 +69,7 @@ class Incoming:
         self._head_size = self._size = len(head)
         try:
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | system.BINARY
-            self._descriptor = os.open(self._part, flags, FILE_MODE)
+            self._descriptor = os.open(self.part, flags, FILE_MODE)
         except OSError as error:
             raise ArchiveError(cannot_write(folder, error)) from error
         self._head: bytes | None = head
@@ -105,7 +105,7 @@ class Incoming:
             check_command(attributes, self._sop_class_uid, self._sop_instance_uid)
             origin = self._origin
             header = Header(attributes, self._transfer_syntax_uid, origin.received_ms, origin.received_from)
-            return self._keep(self._part, descriptor, header, self._head_size)
+            return self._keep(self.part, descriptor, header, self._head_size)
         except OSError as error:
             raise ArchiveError(cannot_write(self._folder, error)) from error
         finally:
@@ -118,5 +118,5 @@ class Incoming:
         descriptor, self._descriptor = self._descriptor, -1
         os.close(descriptor)
         with contextlib.suppress(OSError):
-            self._part.unlink(missing_ok=True)
+            self.part.unlink(missing_ok=True)
         self._ended(self)

@@ -35,10 +35,9 @@ def studies(archive: ArchiveOption = None, key: KeyOption = None, as_json: JsonO
 
 def _records(table: pd.DataFrame) -> list[dict[str, object]]:
     """Rows for JSON: dates and times in ISO 8601, what is missing as null."""
-    rows = []
-    for row in table.to_dict(orient="records"):
-        rows.append({str(name): _plain(value) for name, value in row.items()})
-    return rows
+    return [
+        {str(name): _plain(value) for name, value in row.items()} for row in table.to_dict(orient="records")
+    ]
 
 
 def _plain(value: object) -> object:

@@ -17,7 +17,8 @@ from collections.abc import Callable
 
 from pacskit.dimse.system import no_delay, quick_ack
 from pacskit.dimse.upper.connection import Connection
-from pacskit.dimse.upper.pdu import AssociateRequest, ProtocolError
+from pacskit.dimse.upper.errors import ProtocolError
+from pacskit.dimse.upper.pdu import AssociateRequest
 
 log = logging.getLogger(__name__)
 

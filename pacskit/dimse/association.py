@@ -22,7 +22,9 @@ from pacskit.dimse.command import (
 from pacskit.dimse.receive import Begin, Counters, StoreReceiver
 from pacskit.dimse.system import quick_ack, receive_timeout
 from pacskit.dimse.upper.connection import Connection
-from pacskit.dimse.upper.pdu import Abort, AssociateRequest, Fragment, ProtocolError, Released
+from pacskit.dimse.upper.errors import ProtocolError
+from pacskit.dimse.upper.negotiation import abort_reason
+from pacskit.dimse.upper.pdu import Abort, AssociateRequest, Fragment, Released
 
 log = logging.getLogger(__name__)
 
@@ -140,8 +142,7 @@ class Association:
                     self._send_last(connection.confirm_release())
                     return "released", ""
                 elif isinstance(event, Abort):
-                    by = "the peer" if event.source == 0 else "the peer's DICOM service"
-                    return "aborted", f"by {by}"
+                    return "aborted", abort_reason(event.source, event.reason)
             store.flush()
             if self._stopping:
                 self._send_last(connection.abort(0, 0))

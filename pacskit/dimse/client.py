@@ -12,7 +12,8 @@ from pacskit.dimse.command import Command, decode, echo_rq, store_rq
 from pacskit.dimse.storage_classes import EXPLICIT_LE, IMPLICIT_LE, VERIFICATION, name_of
 from pacskit.dimse.system import no_delay, quick_ack, receive_timeout, send_buffers
 from pacskit.dimse.upper.connection import Connection
-from pacskit.dimse.upper.negotiation import reject_reason
+from pacskit.dimse.upper.errors import ProtocolError
+from pacskit.dimse.upper.negotiation import abort_reason, reject_reason
 from pacskit.dimse.upper.pdu import (
     Abort,
     AssociateAccept,
@@ -20,7 +21,6 @@ from pacskit.dimse.upper.pdu import (
     AssociateRequest,
     Fragment,
     ProposedContext,
-    ProtocolError,
     ReleaseConfirmed,
 )
 from pacskit.errors import AssociationError, AssociationRejected
@@ -128,7 +128,7 @@ class ClientAssociation:
         number = self.accepted[sop_class, transfer_syntax]
         connection = self._connection
         command = store_rq(next(self._messages), sop_class, sop_instance)
-        most = min(connection.peer_maximum_length or LONGEST_PDU, LONGEST_PDU) - 6
+        most = connection.largest_fragment
         buffers: list[bytes | memoryview] = [connection.fragments(number, command)]
         left = length
         for piece in data:
@@ -207,7 +207,8 @@ class ClientAssociation:
             self.abort()
             raise AssociationError(f"{self.peer} does not keep to DICOM: {error}") from error
         if isinstance(event, Abort):
-            raise AssociationError(f"{self.peer} aborted the association")
+            why = abort_reason(event.source, event.reason)
+            raise AssociationError(f"{self.peer} ended the association: {why}")
         return event
 
 

@@ -1,4 +1,4 @@
-"""The DICOM Listener: takes associations, decides who may do what, and gives what is stored to the archive."""
+"""The DICOM Listener: takes associations, decides who may do what, gives what is stored to the archive."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pacskit.dimse.receive import Incoming
 from pacskit.dimse.storage_classes import supported_contexts
 from pacskit.dimse.system import listen
 from pacskit.dimse.upper.connection import Connection
-from pacskit.dimse.upper.negotiation import negotiate
+from pacskit.dimse.upper.negotiation import negotiate, reject_reason, unacceptable
 from pacskit.dimse.upper.pdu import AssociateRequest
 from pacskit.events import (
     AssociationClosed,
@@ -108,6 +108,10 @@ class DicomListener(Service):
         self, sock: socket.socket, connection: Connection, request: AssociateRequest, address: str
     ) -> bytes | None:
         settings = self.settings
+        if (reject := unacceptable(request)) is not None:
+            reason = reject_reason(reject.source, reject.reason)
+            rejection = (reject.result, reject.source, reject.reason)
+            return self._refuse(connection, request, address, rejection, reason)
         verbs = allowed_verbs(address, accept_unknown=settings.accept_unknown)
         if settings.check_called_ae_title and request.called_ae_title != settings.ae_title:
             reason = f"it called {request.called_ae_title!r}, our AE title is {settings.ae_title!r}"

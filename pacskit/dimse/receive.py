@@ -1,4 +1,4 @@
-"""C-STORE as SCP (PS3.4 B, PS3.7 9.1.1): command, then data set fragments straight into the archive's file."""
+"""C-STORE as SCP (PS3.4 B, PS3.7 9.1.1): command, then data set fragments straight into a file."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Counters:
 
 
 class StoreReceiver:
-    """Takes one C-STORE at a time. A refused one is read to its end, thrown away, and answered with the reason."""
+    """Takes one C-STORE at a time. A refused one is read to its end, thrown away, answered why."""
 
     def __init__(self, begin: Begin, refused: Callable[[str, int, str], None], counters: Counters) -> None:
         """`refused(sop_instance_uid, status, reason)` is told of each instance that is not stored."""

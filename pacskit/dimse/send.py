@@ -1,4 +1,4 @@
-"""Send instances to a peer: which contexts to ask for, and each instance as it is stored where the peer takes it.
+"""Send instances to a peer: which contexts to ask for, and each as it is stored where the peer takes it.
 
 What the peer does not take as stored is re-encoded without compression (Explicit, else Implicit VR Little
 Endian); where that can't be done the instance has failed, with the reason, and the others go on.

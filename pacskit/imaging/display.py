@@ -1,7 +1,7 @@
 """A frame as it goes to a screen, and as PNG.
 
-Order of PS3.4 N.2: Modality LUT, VOI LUT, then MONOCHROME1 inverted (PS3.3 C.7.6.3.1.2); Pixel Padding is black
-whatever the window; non-square pixels are resampled so that a circle is round.
+Order of PS3.4 N.2: Modality LUT, VOI LUT, then MONOCHROME1 inverted (PS3.3 C.7.6.3.1.2); Pixel Padding is
+black whatever the window; non-square pixels are resampled so that a circle is round.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ def windows(ds: Dataset, frame: int = 0) -> list[Window]:
 def render(ds: Dataset, frame: int = 0, window: Window | None = None) -> NDArray[np.uint8]:
     """One frame (0-based) for a screen: uint8 (rows, columns), colour (rows, columns, 3).
 
-    `window=None` takes the file's first window, else its VOI LUT, else a computed one. Colour takes no window.
-    Rows or columns are more than the image's where pixels are not square. Raises PixelError with a sentence.
+    `window=None` takes the file's first window, else its VOI LUT, else a computed one. Colour takes no
+    window. Rows or columns are more than the image's where pixels are not square. Raises PixelError with a sentence.
     """
     stored = stored_frame(ds, frame)
     if stored.ndim == 3:
@@ -87,9 +87,7 @@ def pixel_aspect(ds: Dataset, frame: int = 0) -> float:
     return 1.0
 
 
-def _computed(
-    ds: Dataset, values: NDArray[Any], masked: NDArray[np.bool_] | None, frame: int
-) -> Window:
+def _computed(ds: Dataset, values: NDArray[Any], masked: NDArray[np.bool_] | None, frame: int) -> Window:
     if ds.get("BitsStored") == 8 and ds.get("Modality") != "SEG" and rescale(ds, frame) == (1.0, 0.0):
         signed = values.dtype.kind == "i"
         return Window(0.0 if signed else 128.0, 256.0, "LINEAR", "all 8 bits")
@@ -114,5 +112,7 @@ def _square(ds: Dataset, image: NDArray[np.uint8], frame: int) -> NDArray[np.uin
     try:
         resized = Image.fromarray(np.ascontiguousarray(image)).resize(size, Image.Resampling.BILINEAR)
     except (ValueError, MemoryError) as error:
-        raise PixelError(f"The image cannot be resampled to square pixels ({size[0]} x {size[1]}).") from error
+        raise PixelError(
+            f"The image cannot be resampled to square pixels ({size[0]} x {size[1]})."
+        ) from error
     return np.asarray(resized, dtype=np.uint8)

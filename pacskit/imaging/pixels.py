@@ -14,11 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.pixels import apply_color_lut, apply_modality_lut, convert_color_space, get_decoder
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.pixels.processing import apply_color_lut, convert_color_space
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from pacskit.errors import PixelError
 from pacskit.imaging.functional_groups import number, value
+from pacskit.imaging.lut import read_table
 
 PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 
@@ -82,17 +84,21 @@ def stored_frame(ds: Dataset, index: int = 0) -> NDArray[Any]:
 
 def modality_values(ds: Dataset, stored: NDArray[Any], index: int = 0) -> NDArray[Any]:
     """Stored values (rows, columns) of frame `index` as modality values. Raises PixelError."""
-    if ds.get("ModalityLUTSequence"):
-        try:
-            return np.asarray(apply_modality_lut(stored, ds))
-        except Exception as error:
-            raise PixelError(f"The Modality LUT Sequence of this image cannot be applied: {error}") from error
+    luts = ds.get("ModalityLUTSequence")
+    if luts:
+        table = read_table(ds, luts[0], signed=ds.get("PixelRepresentation") == 1)
+        if table is None:
+            raise PixelError("The Modality LUT Sequence of this image cannot be read.")
+        return table.look_up(stored)
     slope, intercept = rescale(ds, index)
     if (slope, intercept) == (1.0, 0.0):
         return stored
     if slope.is_integer() and intercept.is_integer() and stored.dtype.kind in "iu" and stored.size:
-        ends = [int(stored.min()) * int(slope) + int(intercept), int(stored.max()) * int(slope) + int(intercept)]
-        if -(2**31) <= min(ends) and max(ends) < 2**31:
+        ends = [
+            int(stored.min()) * int(slope) + int(intercept),
+            int(stored.max()) * int(slope) + int(intercept),
+        ]
+        if min(ends) >= -(2**31) and max(ends) < 2**31:
             return stored.astype(np.int32) * np.int32(slope) + np.int32(intercept)
     return (stored.astype(np.float64) * slope + intercept).astype(np.float32)
 
@@ -104,7 +110,7 @@ def rescale(ds: Dataset, index: int = 0) -> tuple[float, float]:
         return scaling, 0.0
     slope = number(value(ds, index, "RescaleSlope", "PixelValueTransformationSequence"))
     intercept = number(value(ds, index, "RescaleIntercept", "PixelValueTransformationSequence"))
-    return (1.0 if not slope else slope), (0.0 if intercept is None else intercept)
+    return (slope if slope else 1.0), (0.0 if intercept is None else intercept)
 
 
 def padding(ds: Dataset, stored: NDArray[Any]) -> NDArray[np.bool_] | None:
@@ -126,11 +132,11 @@ def _padding_value(ds: Dataset, keyword: str, stored: NDArray[Any]) -> float | N
     if found is None or stored.dtype.kind not in "iu":
         return found
     # US or SS depends on Pixel Representation, and writers take the wrong one: brought to the pixels' sign.
-    bits = 8 * stored.dtype.itemsize
+    bits = 8 * int(stored.dtype.itemsize)
     if stored.dtype.kind == "u" and found < 0:
-        return found + 2**bits
-    if stored.dtype.kind == "i" and found >= 2 ** (bits - 1):
-        return found - 2**bits
+        return found + float(1 << bits)
+    if stored.dtype.kind == "i" and found >= 1 << (bits - 1):
+        return found - float(1 << bits)
     return found
 
 

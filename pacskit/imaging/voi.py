@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from pacskit.errors import PixelError
-from pacskit.imaging.functional_groups import group_item, number, numbers
+from pacskit.imaging.functional_groups import group_item, number
+from pacskit.imaging.lut import read_table
 
 Function = Literal["LINEAR", "LINEAR_EXACT", "SIGMOID", "VOI_LUT"]
 
@@ -36,7 +37,7 @@ class Window:
 
 
 def file_windows(ds: Dataset, frame: int = 0) -> list[Window]:
-    """The windows and VOI LUTs the file gives for a frame, in its order, windows first; unusable ones left out."""
+    """Windows and VOI LUTs the file gives for a frame, windows first, in its order; unusable ones left out."""
     item = group_item(ds, frame, "FrameVOILUTSequence")
     source = item if item is not None and "WindowCenter" in item else ds
     centres = _each(source.get("WindowCenter"))
@@ -49,11 +50,11 @@ def file_windows(ds: Dataset, frame: int = 0) -> list[Window]:
             text = explanations[index] if index < len(explanations) else ""
             found.append(Window(centre, width, function, text))
     for index, table in enumerate(ds.get("VOILUTSequence") or ()):
-        read = _read_table(ds, table)
+        read = read_table(ds, table)
         if read is not None:
-            entries, first, _ = read
             text = str(table.get("LUTExplanation") or "VOI LUT")
-            found.append(Window(first + len(entries) / 2, float(len(entries)), "VOI_LUT", text, index))
+            width = float(len(read.entries))
+            found.append(Window(read.first + width / 2, width, "VOI_LUT", text, index))
     return found
 
 
@@ -73,10 +74,7 @@ def apply_window(values: NDArray[Any], window: Window, ds: Dataset | None = None
         y = 255.0 / (1.0 + np.exp(exponent))
     elif window.function == "LINEAR" and width >= 1:
         low = centre - 0.5 - (width - 1) / 2
-        if width == 1:
-            y = np.where(x <= low, 0.0, 255.0)
-        else:
-            y = (x - low) / (width - 1) * 255.0
+        y = np.where(x <= low, 0.0, 255.0) if width == 1 else (x - low) / (width - 1) * 255.0
     else:
         y = (x - (centre - width / 2)) / width * 255.0
     return np.clip(np.rint(np.nan_to_num(y, nan=0.0, posinf=255.0, neginf=0.0)), 0, 255).astype(np.uint8)
@@ -84,45 +82,12 @@ def apply_window(values: NDArray[Any], window: Window, ds: Dataset | None = None
 
 def _apply_table(values: NDArray[Any], window: Window, ds: Dataset | None) -> NDArray[np.uint8]:
     tables = list(ds.get("VOILUTSequence") or ()) if ds is not None else []
-    number_of_table = window.lut or 0
-    read = _read_table(ds, tables[number_of_table]) if ds is not None and number_of_table < len(tables) else None
-    if read is None:
-        raise PixelError(f"This image has no usable VOI LUT number {number_of_table + 1}.")
-    entries, first, bits = read
-    top = float(2**bits - 1)
-    grey = np.clip(np.rint(entries.astype(np.float64) * 255.0 / top), 0, 255).astype(np.uint8)
-    positions = np.rint(np.nan_to_num(values.astype(np.float64))) - first
-    looked_up: NDArray[np.uint8] = grey[np.clip(positions, 0, len(grey) - 1).astype(np.int64)]
-    return looked_up
-
-
-def _read_table(ds: Dataset, table: Dataset) -> tuple[NDArray[np.uint16], int, int] | None:
-    """(entries, first value mapped, bits) of a LUT item, or None where it makes no sense."""
-    descriptor = numbers(table.get("LUTDescriptor"), 3)
-    data = table.get("LUTData")
-    if descriptor is None or data is None:
-        return None
-    count, first, bits = int(descriptor[0]) or 65536, int(descriptor[1]), int(descriptor[2])
-    if count < 0:
-        count += 65536  # written as SS
-    if isinstance(data, bytes):
-        order = ">" if ds.original_encoding[1] is False else "<"
-        wide = len(data) >= 2 * count
-        entries = np.frombuffer(data[: len(data) // 2 * 2], f"{order}u2") if wide else np.frombuffer(data, "u1")
-    else:
-        listed = numbers(data)
-        if listed is None:
-            return None
-        entries = np.asarray(listed).astype(np.int64) & 0xFFFF
-    entries = entries[:count].astype(np.uint16)
-    if not len(entries) or not 1 <= bits <= 16:
-        return None
-    if int(entries.max()) >= 2**bits:
-        bits = 16  # the descriptor understates the depth
-    signed = ds.get("PixelRepresentation") == 1 or (number(ds.get("RescaleIntercept")) or 0) < 0
-    if signed and first > 32767:
-        first -= 65536
-    return entries, first, bits
+    index = window.lut or 0
+    table = read_table(ds, tables[index]) if ds is not None and index < len(tables) else None
+    if table is None:
+        raise PixelError(f"This image has no usable VOI LUT number {index + 1}.")
+    top = float(2**table.bits - 1)
+    return np.clip(np.rint(table.look_up(values).astype(np.float64) * 255.0 / top), 0, 255).astype(np.uint8)
 
 
 def _function(raw: Any) -> Function:

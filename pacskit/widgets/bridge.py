@@ -43,7 +43,7 @@ class Bridge:
         self._closed = False
         self._subscription = events.subscribe(Event, self._hear)
         self._thread = threading.Thread(
-            target=_run, args=(weakref.ref(self), self._changed), name="pacskit-dashboard", daemon=True
+            target=_run, args=(weakref.ref(self),), name="pacskit-dashboard", daemon=True
         )
         self._thread.start()
 
@@ -75,20 +75,19 @@ class Bridge:
                 self._changed.notify_all()
             self._told.update(parts)
 
-    def _next(self, not_before: float, until: float) -> bool:
-        """Wait (lock held) for something due; the wait is short, so that a garbage bridge is noticed."""
-        wait = until - time.monotonic()
-        if self._told:
-            wait = min(wait, not_before - time.monotonic())
-        if self._closed or self._asked or wait <= 0:
-            return True
-        self._changed.wait(wait)
-        return bool(self._closed or self._asked)
+    def _wait(self, not_before: float, until: float) -> None:
+        """Until something is due (lock held); never long, so that a garbage dashboard is noticed."""
+        while not (self._closed or self._asked):
+            now = time.monotonic()
+            wait = min(until, not_before) - now if self._told else until - now
+            if wait <= 0:
+                return
+            self._changed.wait(wait)
 
     def _work(self, state: _Pace) -> bool:
         """One turn: wait, then draw. False when it is over."""
         with self._changed:
-            self._next(state.not_before, state.tick)
+            self._wait(state.not_before, state.tick)
             now = time.monotonic()
             parts = set(self._asked)
             self._asked.clear()
@@ -127,7 +126,7 @@ class _Pace:
         self.tick = time.monotonic() + 1.0
 
 
-def _run(reference: weakref.ref[Bridge], changed: threading.Condition) -> None:
+def _run(reference: weakref.ref[Bridge]) -> None:
     pace = _Pace()
     while (bridge := reference()) is not None:
         if not bridge._work(pace):

@@ -1,6 +1,6 @@
 """Items of the association PDUs: type, reserved byte, length, value (PS3.8 9.3.1).
 
-Every length is checked against what contains it: what is cut or lies is a ProtocolError, never another exception.
+Every length is checked against what contains it: what is cut or lies is a ProtocolError, never another error.
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ def items(data: bytes, start: int, end: int, parent: str) -> Iterator[tuple[int,
     unpack = _HEADER.unpack_from
     while start < end:
         if end - start < 4:
-            raise invalid(f"an item in the {parent} is cut: {end - start} bytes are left for its 4 byte header")
+            raise invalid(
+                f"an item in the {parent} is cut: {end - start} bytes are left for its 4 byte header"
+            )
         kind, length = unpack(data, start)
         start += 4
         if length > end - start:

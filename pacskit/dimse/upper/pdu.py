@@ -1,6 +1,6 @@
-"""The PDUs of the DICOM upper layer (PS3.8 9.3) as values: `.encode()` gives the bytes, `decode_...` reads them.
+"""The PDUs of the DICOM upper layer (PS3.8 9.3) as values: `.encode()` gives the bytes, `decode_...` reads.
 
-`decode_...` functions take the PDU's variable field (what follows type and length) and raise ProtocolError alone.
+`decode_...` functions take the PDU's variable field (after type and length) and raise ProtocolError alone.
 """
 
 from __future__ import annotations
@@ -58,7 +58,9 @@ _FIXED = 68
 """Bytes of an A-ASSOCIATE-RQ or -AC before its items: version, titles, reserved."""
 
 
-def _associate(kind: int, version: int, called: str, calling: str, application: str, variable: bytes) -> bytes:
+def _associate(
+    kind: int, version: int, called: str, calling: str, application: str, variable: bytes
+) -> bytes:
     body = b"".join(
         (
             struct.pack(">HH", version, 0),
@@ -192,8 +194,8 @@ class Abort:
 class Fragment:
     """A piece of a presentation data value, as it arrived (PS3.8 9.3.5). Not frozen for speed alone.
 
-    `data` is valid until the next `get_buffer()`. `is_last` is true for the last piece of the last fragment of
-    a command or data set, and for no other.
+    `data` is valid until the next `get_buffer()`. `is_last` is true for the last piece of the last fragment
+    of a command or data set, and for no other.
     """
 
     context_id: int

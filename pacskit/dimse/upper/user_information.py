@@ -29,7 +29,7 @@ class Role:
 
 @dataclass(frozen=True, slots=True)
 class UserIdentity:
-    """Who the requestor says it is (PS3.7 D.3.3.7): 1 user name, 2 with passcode, 3 Kerberos, 4 SAML, 5 JWT."""
+    """Who the requestor is (PS3.7 D.3.3.7): 1 user name, 2 with passcode, 3 Kerberos, 4 SAML, 5 JWT."""
 
     type: int
     response_requested: bool
@@ -141,8 +141,7 @@ def encode_user_information(information: UserInformation) -> bytes:
         parts.append(item(0x52, i.implementation_class_uid.encode("ascii")))
     if i.asynchronous is not None:
         parts.append(item(0x53, struct.pack(">HH", *i.asynchronous)))
-    for role in i.roles:
-        parts.append(item(0x54, _uid(role.abstract_syntax) + bytes((role.scu, role.scp))))
+    parts += [item(0x54, _uid(role.abstract_syntax) + bytes((role.scu, role.scp))) for role in i.roles]
     if i.implementation_version_name:
         name = encode_text(i.implementation_version_name, 16, "implementation version name")
         parts.append(item(0x55, name))

@@ -1,0 +1,250 @@
+"""Dashboard: a station's face in a notebook. Status strip, study table, picture of the selected series.
+
+What a person does is noted and drawn by the bridge's thread, so the dashboard lives while cells run.
+Names, IDs and pixels go through carriers that no saved notebook holds; `snapshot()` is the way to keep one.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import threading
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import ipywidgets as w
+from IPython.display import publish_display_data
+
+from pacskit.errors import PacskitError, UnknownUID
+from pacskit.events import (
+    AssociationClosed,
+    AssociationOpened,
+    ConflictFound,
+    Event,
+    InstanceStored,
+    ServiceChanged,
+    StudiesChanged,
+)
+from pacskit.station import Station
+from pacskit.widgets import strip
+from pacskit.widgets.bridge import Bridge
+from pacskit.widgets.carrier import WHY, Carrier
+from pacskit.widgets.picture_panel import PicturePanel
+from pacskit.widgets.private import unpin
+from pacskit.widgets.study_table import StudyTable
+
+LOOK = (Path(__file__).parent / "look.css").read_text("utf-8")
+PATIENCE = 5.0
+"""Seconds a front end that shows the dashboard has to draw its carriers, before core widgets take over."""
+
+_FILTER = (
+    '<div class="pk-filter"><input type="search" data-input="filter" data-focus="filter" '
+    'placeholder="Filter: name, ID, description, modality …" aria-label="Filter the studies"></div>'
+)
+
+
+class Dashboard:
+    """The face of one station; several views of it show the same."""
+
+    def __init__(self, station: Station) -> None:
+        self._station = station
+        self._lock = threading.RLock()
+        self._ready = threading.Event()
+        self._closed = False
+        self._bridge: Bridge
+        mask = bool(station.settings.viewer.mask_identifiers)
+        self.studies = StudyTable(station.studies, station.table, mask=mask)
+        self._strip = Carrier(ready=self._ready.set)
+        self._filter = Carrier(self._heard, self._ready.set)
+        self._table = Carrier(self._heard, self._ready.set)
+        self.picture = PicturePanel(lambda: self._bridge.ask("picture"), self._ready.set, mask=mask)
+        self._button = w.Button(description="Start", layout=w.Layout(width="80px"))
+        self._button.on_click(lambda _: self._bridge.ask("toggle"))
+        self._choice = w.Dropdown(options=[], description="Series", layout=w.Layout(width="auto"))
+        self._choice.observe(self._chosen, "value")
+        self._why = w.HTML(f'<p class="pk-note">{WHY}</p>')
+        self.widget = self._compose()
+        self._filter.show(_FILTER)
+        self._bridge = Bridge(station.events, _parts, self._redraw)
+        self._bridge.ask("strip", "table", "picture")
+        self.widget.observe(self._viewed, "_view_count")
+
+    def _compose(self) -> w.VBox:
+        for part in (self._choice, self._why):
+            part.add_class("pk-hidden")
+        self._strip.widget.add_class("pk-grow")
+        top = w.HBox([self._strip.widget, self._button])
+        top.add_class("pk-top")
+        left = w.VBox([self._filter.widget, self._table.widget, self._choice])
+        left.add_class("pk-left")
+        body = w.Box([left, self.picture.widget])
+        body.add_class("pk-body")
+        style = w.HTML(f"<style>{LOOK}</style>", layout=w.Layout(display="none"))
+        # Counting views is how the kernel learns that somebody sees it.
+        root = w.VBox([style, top, self._why, body], _view_count=0)
+        root.add_class("pk-dashboard")
+        return root
+
+    def snapshot(self) -> None:
+        """Put the picture shown now into the notebook, where it is saved. Raises PacskitError without one."""
+        self._bridge.settle()
+        slide = self.picture.slide
+        if slide is None or not slide.png:
+            raise PacskitError("There is no picture to take: select a series with images first.")
+        publish_display_data({"image/png": base64.b64encode(slide.png).decode()})
+
+    def select(self, series_uid: str) -> None:
+        """Show this series, as a click on it does."""
+        self._act(f"select:{series_uid}")
+
+    def settle(self, timeout: float = 10.0) -> bool:
+        """Wait until all that happened so far is drawn; False after `timeout` seconds."""
+        return self._bridge.settle(timeout)
+
+    def close(self) -> None:
+        """The station closes: names and pictures go, the strip says so. Safe to call twice."""
+        if self._closed:
+            return
+        self._closed = True
+        self._bridge.close()
+        with self._lock:
+            self._strip.show('<div class="pk-strip"><span>○ This station is closed.</span></div>')
+            self._filter.show("")
+            self._table.show("")
+            self.picture.clear()
+            self._choice.options = []
+            for part in (self._button, self._choice):
+                part.add_class("pk-hidden")
+
+    def __repr__(self) -> str:
+        return "<pacskit dashboard: run the cell to see it>"
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        return {
+            "text/plain": repr(self),
+            "application/vnd.jupyter.widget-view+json": {
+                "version_major": 2,
+                "version_minor": 0,
+                "model_id": self.widget.model_id,
+            },
+        }
+
+    def _heard(self, message: Mapping[str, Any]) -> None:
+        """A view's message; in whatever thread it comes, it is only noted here."""
+        if message.get("type") == "input" and message.get("key") == "filter":
+            with self._lock:
+                self.studies.filter, self.studies.page = str(message.get("text", "")), 0
+            self._bridge.ask("table")
+        elif message.get("type") == "click":
+            self._act(str(message.get("key", "")))
+
+    def _act(self, key: str) -> None:
+        with self._lock:
+            understood = self.studies.act(key)
+        if understood:
+            self._bridge.ask("table", "picture")
+
+    def _chosen(self, change: Mapping[str, Any]) -> None:
+        if change["new"] and change["new"] != self.studies.selected:
+            self._act(f"select:{change['new']}")
+
+    def _viewed(self, change: Mapping[str, Any]) -> None:
+        if change["new"] and not self._ready.is_set():
+            timer = threading.Timer(PATIENCE, self._fall_back_unless_ready)
+            timer.daemon = True
+            timer.start()
+
+    def _fall_back_unless_ready(self) -> None:
+        if not self._ready.is_set() and not self._closed:
+            self._bridge.ask("fallback")
+
+    def _toggle(self) -> None:
+        listener = self._station.listener
+        with contextlib.suppress(PacskitError):  # its sentence stands in the status, which the strip shows
+            (listener.stop if listener.status.running else listener.start)()
+
+    def _redraw(self, parts: frozenset[str]) -> None:
+        """Called by the bridge's thread only: the one place that writes widgets while the station is open."""
+        if "toggle" in parts:
+            self._toggle()
+        with self._lock:
+            if self._closed or self._station.closed:
+                return
+            before = self.studies.selected
+            if "fallback" in parts:
+                self._fall_back()
+            if parts & {"strip", "clock", "toggle"}:
+                self._draw_strip()
+            if parts & {"table", "fallback"}:
+                self._draw_table()
+            if parts & {"picture", "table"} and ("picture" in parts or before != self.studies.selected):
+                self._draw_picture()
+            self._unpin()
+
+    def _draw_strip(self) -> None:
+        running = self._station.listener.status.running
+        self._strip.show(strip.html(self._station))
+        self._button.description = "Stop" if running else "Start"
+        self._button.tooltip = f"{'Stop' if running else 'Start'} the DICOM Listener"
+
+    def _draw_table(self) -> None:
+        self.studies.load()
+        station = self._station
+        how = (
+            f"Send to {strip.address(station)}, AE title {station.settings.listener.ae_title}."
+            if station.listener.status.running
+            else "Start the DICOM Listener to receive studies."
+        )
+        self._table.show(self.studies.html(f"Nothing received yet. {how}"))
+        if self._table.fallen:
+            self._choice.options = self.studies.choices()
+            if self.studies.selected in {uid for _, uid in self._choice.options}:
+                self._choice.value = self.studies.selected
+
+    def _draw_picture(self) -> None:
+        uid = self.studies.selected
+        if not uid:
+            self.picture.clear()
+            return
+        try:
+            paths = self._station.series(uid).paths
+        except UnknownUID:
+            self.picture.clear()
+            return
+        self.picture.draw(uid, paths)
+
+    def _fall_back(self) -> None:
+        for carrier in (self._strip, self._table, self.picture.box):
+            carrier.fall_back()
+        self._filter.widget.add_class("pk-hidden")
+        for part in (self._choice, self._why):
+            part.remove_class("pk-hidden")
+
+    def _unpin(self) -> None:
+        picture = self.picture
+        for widget in (
+            self.widget,
+            self._button,
+            self._choice,
+            picture.slider,
+            picture.preset,
+            picture.centre,
+            picture.width,
+        ):
+            unpin(widget)
+
+
+def _parts(event: Event) -> Iterable[str]:
+    """What an event changes on the screen."""
+    if isinstance(event, InstanceStored):
+        return ("strip",)
+    if isinstance(event, StudiesChanged):
+        return ("table", "picture")
+    if isinstance(event, ConflictFound):
+        return ("table",)
+    if isinstance(event, ServiceChanged):
+        return ("strip", "table")
+    if isinstance(event, AssociationOpened | AssociationClosed):
+        return ("strip",)
+    return ()
