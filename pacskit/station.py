@@ -6,6 +6,7 @@ import atexit
 import importlib.metadata
 import os
 import threading
+import time
 import warnings
 import weakref
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,7 @@ from typing import Any
 import pandas as pd
 
 from pacskit.archive import Archive, Incoming, Origin
+from pacskit.archive.query import Level
 from pacskit.dimse.listener import DicomListener
 from pacskit.errors import ArchiveError, PacskitError, SettingError
 from pacskit.events import ArchiveFailed, EventBus
@@ -56,6 +58,7 @@ class ArchiveStore:
                 called_ae=called_ae,
                 address=address,
                 receiving_address=receiving_address,
+                received_at=time.time(),
             ),
         )
 
@@ -110,7 +113,7 @@ class Station:
         """
         return self.archive.studies(**query)
 
-    def table(self, level: str = "study", columns: Sequence[str] | None = None, **query: Any) -> pd.DataFrame:
+    def table(self, level: Level = "study", columns: Sequence[str] | None = None, **query: Any) -> pd.DataFrame:
         """Studies, series or instances with any attributes as columns (`columns=["EchoTime"]`)."""
         return self.archive.table(level=level, columns=columns, **query)
 

@@ -7,9 +7,11 @@ import re
 import subprocess
 import tomllib
 from functools import cache
+from importlib.metadata import distributions
 from pathlib import Path
 
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -103,3 +105,15 @@ def test_every_dependency_is_pinned_plainly() -> None:
         version = pins.get(canonicalize_name(requirement.name))
         assert version, f"{requirement.name} is not in requirements/constraints.txt"
         assert requirement.specifier.contains(version), f"{requirement} against the pin {version}"
+
+
+def test_the_pins_suit_the_oldest_python() -> None:
+    """A pin taken on a newer 3.11 may refuse the 3.11.2 of Debian 12."""
+    lines = (ROOT / "requirements" / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = {canonicalize_name(name): version for name, version in (line.split("==") for line in lines)}
+    for found in distributions():
+        needs = found.metadata["Requires-Python"]
+        if needs and pins.get(canonicalize_name(found.name)) == found.version:
+            assert SpecifierSet(needs).contains("3.11.2"), (
+                f"{found.name}=={found.version} needs Python {needs}"
+            )

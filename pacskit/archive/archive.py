@@ -1,8 +1,8 @@
 """Archive: the face. Files are the truth, the index is a cache, one process owns it, many may read.
 
-    with Archive.create_or_open(folder, EventBus()) as archive:
-        archive.import_paths([...])
-        archive.studies(PatientName="A*")
+with Archive.create_or_open(folder, EventBus()) as archive:
+    archive.import_paths([...])
+    archive.studies(PatientName="A*")
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from pacskit.archive.rows import Row
 from pacskit.archive.uids import check_uid
 from pacskit.errors import ArchiveError
 from pacskit.events import ArchiveFailed, ConflictFound, EventBus, StudiesChanged
+from pacskit.imaging.series import Series
 from pacskit.settings.models import ArchiveSettings
 
 CLEAN = "clean"
@@ -54,7 +55,7 @@ class Archive:
         lay_out(folder)
         lock = OwnerLock(folder)
         try:
-            owner = _Owner(folder, lock, events, settings or ArchiveSettings())
+            owner = _Owner(folder, lock, events, settings)
         except BaseException:
             lock.release()
             raise
@@ -67,7 +68,9 @@ class Archive:
         if not (folder / STUDIES).is_dir():
             raise ArchiveError(f"there is no archive in {folder}")
         if not (folder / INDEX).is_file():
-            raise ArchiveError(f"the archive {folder} has no index: `pacskit rebuild` makes it from the files")
+            raise ArchiveError(
+                f"the archive {folder} has no index: `pacskit rebuild` makes it from the files"
+            )
         return cls(folder, IndexReader(folder / INDEX))
 
     @property
@@ -90,7 +93,7 @@ class Archive:
     def import_paths(
         self, paths: Iterable[Path | str], *, progress: Callable[[ImportProgress], None] | None = None
     ) -> ImportReport:
-        """Copy files into the archive, folders with all below them; what is no instance is reported by name."""
+        """Copy files into the archive, folders recursed; what is no instance is reported by name."""
         return import_paths(paths, self.folder, self._mine().incoming, progress)
 
     def rebuild(self, progress: Callable[[int], None] | None = None) -> RebuildReport:
@@ -123,6 +126,10 @@ class Archive:
         self.drain()
         return tables.series_paths(self._index, self.folder, series_uid)
 
+    def series(self, series_uid: str) -> Series:
+        """One series: its paths, data sets and volumes. Raises UnknownUID."""
+        return Series(self.series_paths(series_uid))
+
     def study_of(self, series_uid: str) -> str:
         """Study Instance UID of a series. Raises UnknownUID."""
         self.drain()
@@ -151,7 +158,9 @@ class Archive:
 
     def _mine(self) -> _Owner:
         if self._owner is None:
-            raise ArchiveError(f"the archive {self.folder} was opened to read: a Station(archive=...) may write it")
+            raise ArchiveError(
+                f"the archive {self.folder} was opened to read: a Station(archive=...) may write it"
+            )
         if self._closed:
             raise ArchiveError(f"the archive {self.folder} is closed")
         return self._owner
@@ -160,7 +169,7 @@ class Archive:
 class _Owner:
     """What only the owner has: the lock, the writer, the instances under way."""
 
-    def __init__(self, folder: Path, lock: OwnerLock, events: EventBus, settings: ArchiveSettings) -> None:
+    def __init__(self, folder: Path, lock: OwnerLock, events: EventBus, settings: ArchiveSettings | None) -> None:
         self._folder, self._lock, self._events = folder, lock, events
         self._under_way: set[Incoming] = set()
         self._guard = threading.Lock()
@@ -168,20 +177,25 @@ class _Owner:
         was_clean = clean.exists()
         clean.unlink(missing_ok=True)
         self.index = IndexWriter(folder / INDEX, self._committed, self._failed)
-        self._keeper = Keeper(folder, self.index, events, settings.durability == "safe")
+        self._keeper = Keeper(folder, self.index, events, settings is None or settings.durability == "safe")
         try:
             if self.index.new:
                 self.rebuild(None)
             elif not was_clean:
                 report = RebuildReport()
-                adopt(folder, self._busy, report)
+                adopt(folder, self._busy, self._keeper.has, report)
                 catch_up(folder, self.index, report)
         except BaseException:
             self.index.close()
             raise
 
     def incoming(
-        self, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str, origin: Origin, source_ae: str = ""
+        self,
+        sop_class_uid: str,
+        sop_instance_uid: str,
+        transfer_syntax_uid: str,
+        origin: Origin,
+        source_ae: str = "",
     ) -> Incoming:
         check_uid(sop_class_uid, "Affected SOP Class UID")
         check_uid(sop_instance_uid, "Affected SOP Instance UID")
@@ -204,7 +218,7 @@ class _Owner:
     def rebuild(self, progress: Callable[[int], None] | None) -> RebuildReport:
         report = RebuildReport()
         with self._guard:
-            adopt(self._folder, self._busy, report)
+            adopt(self._folder, self._busy, self._keeper.has, report)
         self.index.drain()
         rebuild(self._folder, self.index, report, progress)
         return report

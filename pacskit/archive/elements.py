@@ -20,7 +20,9 @@ VALUE_LIMIT = 1 << 16
 DEPTH = 100
 """Sequences of undefined length within each other; deeper ones no reader opens."""
 UNDEFINED = 0xFFFFFFFF
-_LONG_VRS = frozenset((b"OB", b"OW", b"OF", b"OD", b"OL", b"OV", b"SQ", b"UC", b"UR", b"UT", b"UN", b"SV", b"UV"))
+_LONG_VRS = frozenset(
+    (b"OB", b"OW", b"OF", b"OD", b"OL", b"OV", b"SQ", b"UC", b"UR", b"UT", b"UN", b"SV", b"UV")
+)
 _VRS = _LONG_VRS | frozenset(b"AE AS AT CS DA DS DT FL FD IS LO LT PN SH SL SS ST TM UI UL US".split())
 
 Read = Callable[[int, int], bytes]
@@ -174,7 +176,8 @@ def walk(
             found.setdefault(tag, value)
         elif not stream.skip(length):
             raise BadDataSet(
-                f"the data set ends within ({group:04X},{number:04X}): {length} bytes are said to follow byte {at}"
+                f"the data set ends within ({group:04X},{number:04X}): "
+                f"{length} bytes are said to follow byte {at}"
             )
     if last < 0:
         raise BadDataSet("the data set is empty")

@@ -1,10 +1,10 @@
-"""Where things stand in an archive's folder. Paths are short, hold no names, and follow from the header alone.
+"""Where things stand in an archive's folder. Paths are short, hold no names, follow from the header.
 
-    studies/<date>-<hash of study>/<series number>-<modality>-<hash of series>/<instance number>-<hash>.dcm
-    incoming/       instances being received
-    index.sqlite    a cache: `rebuild()` makes it again from the files
-    owner.lock      whose archive it is now
-    format.json     the version of this layout
+studies/<date>-<hash of study>/<series number>-<modality>-<hash of series>/<instance number>-<hash>.dcm
+incoming/       instances being received
+index.sqlite    a cache: `rebuild()` makes it again from the files
+owner.lock      whose archive it is now
+format.json     the version of this layout
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def relative_path(header: Header) -> str:
 
 
 def lay_out(folder: Path) -> None:
-    """Make the folders of an archive and prove that they can be written. Raises ArchiveError with a sentence."""
+    """Make the folders of an archive and prove that they can be written. Raises ArchiveError."""
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=FOLDER_MODE)
         for name in (STUDIES, INCOMING):
@@ -77,15 +77,19 @@ def _write_format(folder: Path) -> None:
     try:
         version = int(json.loads(path.read_text())["format"])
     except (ValueError, KeyError, TypeError) as error:
-        raise ArchiveError(f"{path} is not the format file of an archive: move it away, or take another folder") from error
+        raise ArchiveError(
+            f"{path} is not the format file of an archive: move it away, or take another folder"
+        ) from error
     if version > FORMAT_VERSION:
-        raise ArchiveError(f"the archive {folder} has format {version}: a newer pacskit made it, please update")
+        raise ArchiveError(
+            f"the archive {folder} has format {version}: a newer pacskit made it, please update"
+        )
 
 
 def cannot_write(folder: Path, error: OSError) -> str:
     """What a person reads when the disk says no."""
     reason = error.strerror or str(error)
-    return f"the archive {folder} cannot be written: {reason}. Check its permissions and the space left on its disk"
+    return f"the archive {folder} cannot be written: {reason}. Check its permissions and its disk's space"
 
 
 def walk_files(folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:

@@ -27,7 +27,14 @@ STUDY_KEYWORDS = (
 )
 SERIES_KEYWORDS = (
     *("SeriesInstanceUID", "Modality", "SeriesNumber", "SeriesDescription", "SeriesDate", "SeriesTime"),
-    *("BodyPartExamined", "ProtocolName", "Laterality", "Manufacturer", "ManufacturerModelName", "StationName"),
+    *(
+        "BodyPartExamined",
+        "ProtocolName",
+        "Laterality",
+        "Manufacturer",
+        "ManufacturerModelName",
+        "StationName",
+    ),
     "FrameOfReferenceUID",
 )
 INSTANCE_KEYWORDS = (
@@ -99,7 +106,7 @@ class Header:
 
 
 def receipt(head: FileHead, fallback_ms: int) -> tuple[int, str]:
-    """(received at in ms, received from) as the file's meta says; for a foreign file its AE title and `fallback_ms`."""
+    """(received at in ms, received from) as the file's meta says; else its AE title, `fallback_ms`."""
     if head.private:
         try:
             content = json.loads(head.private.rstrip(b"\0 "))

@@ -9,7 +9,7 @@ from pacskit.archive.header import Attributes
 
 
 def folded(name: str) -> str:
-    """A name for comparing and matching: NFKC, case folded, without needless spaces and delimiters (PS3.5 6.2.1.1)."""
+    """A name to compare and match: NFKC, case folded, no needless spaces and delimiters (PS3.5 6.2.1)."""
     text = unicodedata.normalize("NFKC", name).casefold()
     groups = []
     for group in text.split("="):

@@ -42,7 +42,12 @@ class ImportReport:
 
 class Begin(Protocol):
     def __call__(
-        self, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str, origin: Origin, source_ae: str
+        self,
+        sop_class_uid: str,
+        sop_instance_uid: str,
+        transfer_syntax_uid: str,
+        origin: Origin,
+        source_ae: str,
     ) -> Incoming: ...
 
 

@@ -33,11 +33,13 @@ class Stored:
 class Keep(Protocol):
     """The archive's side of a commit: judge duplicates, rename, queue the row."""
 
-    def __call__(self, part: Path, descriptor: int, header: Header, data_offset: int) -> Stored: ...
+    def __call__(
+        self, part: Path, descriptor: int, header: Header, data_offset: int, close: Callable[[], None]
+    ) -> Stored: ...
 
 
 class Incoming:
-    """Not for two threads at once. Ends with `commit()` or `discard()`; the part file is gone after either."""
+    """Not for two threads at once. `commit()` or `discard()` ends it; the part file is gone after either."""
 
     def __init__(
         self,
@@ -73,6 +75,7 @@ class Incoming:
         except OSError as error:
             raise ArchiveError(cannot_write(folder, error)) from error
         self._head: bytes | None = head
+        self._over = False
 
     def write(self, buffers: Sequence[bytes | memoryview]) -> None:
         """Append to the data set. Raises ArchiveError (disk full, ...); `discard()` follows then."""
@@ -105,18 +108,24 @@ class Incoming:
             check_command(attributes, self._sop_class_uid, self._sop_instance_uid)
             origin = self._origin
             header = Header(attributes, self._transfer_syntax_uid, origin.received_ms, origin.received_from)
-            return self._keep(self.part, descriptor, header, self._head_size)
+            return self._keep(self.part, descriptor, header, self._head_size, self._close)
         except OSError as error:
             raise ArchiveError(cannot_write(self._folder, error)) from error
         finally:
             self.discard()
 
+    def _close(self) -> None:
+        """Before the rename: Windows renames no open file."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
     def discard(self) -> None:
         """Throw it away. Safe to call again, and after `commit()`."""
-        if self._descriptor < 0:
+        if self._over:
             return
-        descriptor, self._descriptor = self._descriptor, -1
-        os.close(descriptor)
+        self._over = True
+        self._close()
         with contextlib.suppress(OSError):
             self.part.unlink(missing_ok=True)
         self._ended(self)

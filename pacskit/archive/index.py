@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.pool import QueuePool
+from sqlalchemy.pool import NullPool, QueuePool
 
 from pacskit.archive.rows import Row, apply_rows
 from pacskit.archive.schema import SCHEMA_VERSION, metadata
@@ -60,25 +60,34 @@ def _connect_to_read(path: Path) -> sqlite3.Connection:
 
 def _engine(connect: Callable[[], sqlite3.Connection]) -> Engine:
     # The pool belongs to the engine, not to threads: dispose() closes every connection.
-    return create_engine("sqlite://", creator=connect, poolclass=QueuePool, pool_size=8, max_overflow=24)
+    return create_engine("sqlite://", creator=connect, poolclass=QueuePool, pool_size=8, max_overflow=120)
+
+
+def _engine_without_pool(connect: Callable[[], sqlite3.Connection]) -> Engine:
+    # An immutable connection must not outlive one query: an owner may start at any time.
+    return create_engine("sqlite://", creator=connect, poolclass=NullPool)
 
 
 class IndexReader:
     """Queries. Any thread."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, pool: bool = False) -> None:
         """Raises ArchiveError where there is no index that can be read."""
         self.path = path
-        self._reading = _engine(lambda: _connect_to_read(path))
+        self._reading = (_engine if pool else _engine_without_pool)(lambda: _connect_to_read(path))
         try:
             with self.connect() as connection:
                 version = connection.execute(text("PRAGMA user_version")).scalar()
         except (SQLAlchemyError, sqlite3.Error) as error:
             self._reading.dispose()
-            raise ArchiveError(f"the index {path} cannot be read: {error}. `pacskit rebuild` makes it again") from error
+            raise ArchiveError(
+                f"the index {path} cannot be read: {error}. `pacskit rebuild` makes it again"
+            ) from error
         if version != SCHEMA_VERSION:
             self._reading.dispose()
-            raise ArchiveError(f"the index {path} is of another version of pacskit: `pacskit rebuild` makes it again")
+            raise ArchiveError(
+                f"the index {path} is of another version of pacskit: `pacskit rebuild` makes it again"
+            )
 
     @contextmanager
     def connect(self) -> Iterator[Connection]:
@@ -105,8 +114,9 @@ class IndexWriter(IndexReader):
         except (SQLAlchemyError, sqlite3.Error) as error:
             self._writing.dispose()
             raise ArchiveError(f"the index {path} cannot be written: {error}") from error
-        super().__init__(path)
+        super().__init__(path, pool=True)
         self._changed = threading.Condition()
+        self._one_writer = threading.Lock()
         self._waiting: deque[Row] = deque()
         self._queued = self._done = 0
         self._closing = False
@@ -123,7 +133,9 @@ class IndexWriter(IndexReader):
             version = int(raw.execute("PRAGMA user_version").fetchone()[0])
         with self._writing.begin() as connection:
             if version not in (0, SCHEMA_VERSION):
-                for (name,) in connection.execute(text("SELECT name FROM sqlite_master WHERE type='table'")).all():
+                for (name,) in connection.execute(
+                    text("SELECT name FROM sqlite_master WHERE type='table'")
+                ).all():
                     connection.exec_driver_sql(f'DROP TABLE IF EXISTS "{name}"')
             metadata.create_all(connection)
             connection.exec_driver_sql(f"PRAGMA user_version={SCHEMA_VERSION}")
@@ -156,8 +168,8 @@ class IndexWriter(IndexReader):
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
-        """One write outside the queue (rebuild); the writer waits meanwhile. Drain before."""
-        with self._writing.begin() as connection:
+        """One write outside the queue (rebuild); the writer's thread waits meanwhile, however long."""
+        with self._one_writer, self._writing.begin() as connection:
             yield connection
 
     def _run(self) -> None:
@@ -169,7 +181,7 @@ class IndexWriter(IndexReader):
                 batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
                 self._changed.notify_all()
             try:
-                with self._writing.begin() as connection:
+                with self._one_writer, self._writing.begin() as connection:
                     conflicts = apply_rows(connection, batch)
                 self._committed(batch, conflicts)
             except Exception as error:

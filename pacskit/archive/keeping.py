@@ -1,12 +1,13 @@
 """The moment an instance becomes the archive's: who was first, made safe, renamed, row queued.
 
-Files are the truth: the order is data on the disk, rename, names on the disk, then the answer; the row follows.
+Files are the truth: data on the disk, rename, names on the disk, then the answer; the row follows.
 """
 
 from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from sqlalchemy import bindparam, select
@@ -48,7 +49,9 @@ class Keeper:
         self._synced: set[Path] = set()
         """Series folders whose own names are known to be on the disk."""
 
-    def keep(self, part: Path, descriptor: int, header: Header, data_offset: int) -> Stored:
+    def keep(
+        self, part: Path, descriptor: int, header: Header, data_offset: int, close: Callable[[], None]
+    ) -> Stored:
         """Raises Refused 0xC001 where another content has this UID, ArchiveError where the disk says no."""
         self._index.check()
         uid = header.sop_instance_uid
@@ -69,7 +72,10 @@ class Keeper:
             if there:
                 self._withdraw(uid, claim)
                 return self._judge(there, descriptor, header, data_offset, size)
-            self._place(part, descriptor, self._folder / relative)
+            if self._safe:
+                system.sync_data(descriptor)
+            close()
+            self._place(part, self._folder / relative)
         except BaseException:
             self._withdraw(uid, claim)
             raise
@@ -90,11 +96,15 @@ class Keeper:
                 del self._claims[uid]
         claim.decided.set()
 
+    def has(self, uid: str) -> bool:
+        """Whether the index has this instance."""
+        return bool(self._path_of(uid))
+
     def _path_of(self, uid: str) -> str:
         with self._index.connect() as connection:
             return str(connection.execute(_PATH_OF, {"uid": uid}).scalar() or "")
 
-    def _place(self, part: Path, descriptor: int, target: Path) -> None:
+    def _place(self, part: Path, target: Path) -> None:
         if not self._safe:
             try:
                 part.rename(target)
@@ -102,7 +112,6 @@ class Keeper:
                 target.parent.mkdir(parents=True, exist_ok=True, mode=FOLDER_MODE)
                 part.rename(target)
             return
-        system.sync_data(descriptor)
         series = target.parent
         if series not in self._synced:
             series.parent.mkdir(parents=True, exist_ok=True, mode=FOLDER_MODE)
@@ -129,7 +138,8 @@ class Keeper:
                 )
         except FileNotFoundError as error:
             raise ArchiveError(
-                f"{there} of the archive {self._folder} is missing, though the index has it: `pacskit rebuild` mends that"
+                f"{there} of the archive {self._folder} is missing, though the index has it: "
+                "`pacskit rebuild` mends that"
             ) from error
         except ValueError as error:
             raise ArchiveError(f"{there} of the archive {self._folder} is damaged: {error}") from error
@@ -164,5 +174,3 @@ def _equal(one: int, one_at: int, other: int, other_at: int, size: int) -> bool:
             return False
         done += len(piece)
     return True
-
-

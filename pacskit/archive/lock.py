@@ -17,7 +17,7 @@ class OwnerLock:
     """Held from construction to `release()`. The file stays: deleting it would let two owners in."""
 
     def __init__(self, folder: Path) -> None:
-        """Raises ArchiveOwned with the owner's process and computer, ArchiveError where the file cannot be had."""
+        """Raises ArchiveOwned naming the owner's process and computer, ArchiveError."""
         path = folder / LOCK
         try:
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | system.BINARY, FILE_MODE)
@@ -26,7 +26,8 @@ class OwnerLock:
         try:
             if not system.try_lock(self._descriptor):
                 raise ArchiveOwned(
-                    f"the archive {folder} is in use by {self._owner()}: close it there, or read it with pacskit.open()"
+                    f"the archive {folder} is in use by {self._owner()}: "
+                    "close it there, or read it with pacskit.open()"
                 )
             content = {"pid": os.getpid(), "host": socket.gethostname(), "since": round(time.time())}
             os.ftruncate(self._descriptor, 0)

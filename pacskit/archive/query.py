@@ -64,7 +64,7 @@ def where(level: str, query: Mapping[str, Any]) -> list[ColumnElement[bool]]:
         table = home(keyword)
         if table is None:
             raise ValueError(
-                f"{keyword} is not in the index: ask for it with columns=[{keyword!r}] and filter the DataFrame"
+                f"{keyword} is not in the index: ask for columns=[{keyword!r}] and filter the DataFrame"
             )
         condition = _condition(table, keyword, value)
         if condition is None:
@@ -128,7 +128,9 @@ def _range(column: ColumnElement[Any], vr: str, text: str) -> ColumnElement[bool
     low, _, high = text.replace(":", "").partition("-")
     for end in (low, high):
         if end and not (end.strip().replace(".", "").isdigit() and (vr != "DA" or len(end.strip()) == 8)):
-            raise ValueError(f"{text!r} is no range of {'dates: 20260101-20261231' if vr == 'DA' else 'times'}")
+            raise ValueError(
+                f"{text!r} is no range of {'dates: 20260101-20261231' if vr == 'DA' else 'times'}"
+            )
     conditions: list[ColumnElement[bool]] = [column != ""]
     if low.strip():
         conditions.append(column >= low.strip())

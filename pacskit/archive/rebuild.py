@@ -36,7 +36,7 @@ class RebuildReport:
 
 
 def read_row(folder: Path, relative: str) -> Row:
-    """The row of a stored file, receipt included. Raises Refused, ValueError or OSError where it cannot be read."""
+    """The row of a stored file, receipt included. Raises Refused, ValueError or OSError."""
     descriptor = os.open(folder / relative, os.O_RDONLY | system.BINARY)
     try:
         status = os.fstat(descriptor)
@@ -48,20 +48,24 @@ def read_row(folder: Path, relative: str) -> Row:
             head.transfer_syntax_uid,
         )
         received_ms, received_from = receipt(head, status.st_mtime_ns // 1_000_000)
-        return Row(Header(attributes, head.transfer_syntax_uid, received_ms, received_from), relative, status.st_size)
+        return Row(
+            Header(attributes, head.transfer_syntax_uid, received_ms, received_from), relative, status.st_size
+        )
     finally:
         os.close(descriptor)
 
 
-def adopt(folder: Path, busy: Callable[[Path], bool], report: RebuildReport) -> None:
-    """Move complete files of incoming/ to their places, throw away the rest; none is left but the `busy` ones."""
+def adopt(
+    folder: Path, busy: Callable[[Path], bool], stored: Callable[[str], bool], report: RebuildReport
+) -> None:
+    """Move complete files of incoming/ to their places, throw away the rest but the `busy` ones."""
     for path in sorted((folder / INCOMING).iterdir()):
         if busy(path):
             continue
         try:
             row = read_row(folder, f"{INCOMING}/{path.name}")
             target = folder / relative_path(row.header)
-            if target.exists():
+            if target.exists() or stored(row.header.sop_instance_uid):
                 raise FileExistsError(target)
             target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             descriptor = os.open(path, os.O_RDONLY | system.BINARY)
@@ -96,7 +100,9 @@ def _rows(
         yield row
 
 
-def rebuild(folder: Path, index: IndexWriter, report: RebuildReport, progress: Callable[[int], None] | None) -> None:
+def rebuild(
+    folder: Path, index: IndexWriter, report: RebuildReport, progress: Callable[[int], None] | None
+) -> None:
     """Replace all rows in one transaction: readers see the old index until it is done."""
     with index.transaction() as connection:
         for table in (instance, series, study):

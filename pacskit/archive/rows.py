@@ -47,7 +47,7 @@ def apply_rows(connection: Connection, rows: Iterable[Row]) -> dict[str, str]:
         studies.setdefault(key, []).append(row)
     keys: list[int] = []
     for (study_uid, patient), of_study in studies.items():
-        values = {"identity": patient, "StudyInstanceUID": study_uid}
+        values: Values = {"identity": patient, "StudyInstanceUID": study_uid}
         study_key = _count(connection, study, values, _study_values, of_study)
         keys.append(study_key)
         by_series: dict[str, list[Row]] = {}
@@ -65,7 +65,9 @@ def _only_new(connection: Connection, rows: list[Row]) -> list[Row]:
     uids = {row.header.sop_instance_uid: row for row in reversed(rows)}
     names = list(uids)
     for start in range(0, len(names), 500):
-        known = select(instance.c.SOPInstanceUID).where(instance.c.SOPInstanceUID.in_(names[start : start + 500]))
+        known = select(instance.c.SOPInstanceUID).where(
+            instance.c.SOPInstanceUID.in_(names[start : start + 500])
+        )
         for (uid,) in connection.execute(known).all():
             del uids[uid]
     return list(uids.values())
@@ -98,7 +100,11 @@ def _count(connection: Connection, table: Table, unique: Values, attributes: Any
     first, last = min(rows, key=lambda row: row.first), max(rows, key=lambda row: row.first)
     columns = ("key", "bytes", "instances", "first_ms", "first_uid", "received_ms", "received_uid")
     where = [table.c[name] == value for name, value in unique.items()]
-    now = connection.execute(select(*(table.c[name] for name in columns)).where(*where)).mappings().one_or_none()
+    now = (
+        connection.execute(select(*(table.c[name] for name in columns)).where(*where))
+        .mappings()
+        .one_or_none()
+    )
     values: Values = {
         "bytes": sum(row.bytes for row in rows) + (now["bytes"] if now else 0),
         "instances": len(rows) + (now["instances"] if now else 0),
@@ -120,7 +126,9 @@ def _count(connection: Connection, table: Table, unique: Values, attributes: Any
 
 
 def _summarise(connection: Connection, study_key: int) -> None:
-    modalities = connection.execute(select(series.c.Modality).where(series.c.study_key == study_key)).scalars().all()
+    modalities = (
+        connection.execute(select(series.c.Modality).where(series.c.study_key == study_key)).scalars().all()
+    )
     together = ", ".join(sorted({modality for modality in modalities if modality}))
     values = {"series": len(modalities), "modalities": together}
     connection.execute(update(study).where(study.c.key == study_key).values(**values))
@@ -146,13 +154,15 @@ def _judge(connection: Connection, touched: list[tuple[str, str]]) -> dict[str, 
     by_patient: dict[tuple[str, ...], list[tuple[str, str]]] = {}
     others = {tuple(row.identity.split("\x1f")[:2]) for row in near.values()} - set(patients)
     others = {who for who in others if who[0]}
-    context = {key: row for key, row in near.items()}
+    context = dict(near)
     if others:
         where = tuple_(study.c.PatientID, study.c.IssuerOfPatientID).in_(sorted(others))
         context |= {row.key: row for row in connection.execute(select(*columns).where(where)).all()}
     for row in context.values():
         by_uid.setdefault(row.StudyInstanceUID, []).append((row.StudyInstanceUID, row.identity))
-        by_patient.setdefault(tuple(row.identity.split("\x1f")[:2]), []).append((row.StudyInstanceUID, row.identity))
+        by_patient.setdefault(tuple(row.identity.split("\x1f")[:2]), []).append(
+            (row.StudyInstanceUID, row.identity)
+        )
     for row in near.values():
         neighbours = by_uid[row.StudyInstanceUID] + by_patient[tuple(row.identity.split("\x1f")[:2])]
         sentence = conflict(row.StudyInstanceUID, row.identity, neighbours)
@@ -162,6 +172,7 @@ def _judge(connection: Connection, touched: list[tuple[str, str]]) -> dict[str, 
                 new[row.StudyInstanceUID] = sentence
     if changed:
         connection.execute(
-            update(study).where(study.c.key == bindparam("of")).values(conflict=bindparam("sentence")), changed
+            update(study).where(study.c.key == bindparam("of")).values(conflict=bindparam("sentence")),
+            changed,
         )
     return new

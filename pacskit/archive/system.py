@@ -1,4 +1,4 @@
-"""What only some systems have, in one place with fallbacks: syncing, gathered writes, positioned reads, locks.
+"""What only some systems have, in one place with fallbacks: syncing, writing, reading, locks.
 
 Tested on Linux; macOS and Windows by design.
 """

@@ -35,11 +35,20 @@ UID_COLUMNS = {
     "instance": ("sop_instance_uid", "series_uid", "study_uid"),
 }
 _KEYWORD_OF = {
-    **{"study_uid": "StudyInstanceUID", "patient_id": "PatientID", "patient_name": "PatientName"},
-    **{"study_date": "StudyDate", "study_description": "StudyDescription", "series_uid": "SeriesInstanceUID"},
-    **{"modality": "Modality", "series_number": "SeriesNumber", "series_description": "SeriesDescription"},
-    **{"sop_instance_uid": "SOPInstanceUID", "sop_class_uid": "SOPClassUID", "instance_number": "InstanceNumber"},
-    **{"number_of_frames": "NumberOfFrames", "transfer_syntax_uid": "TransferSyntaxUID"},
+    "study_uid": "StudyInstanceUID",
+    "patient_id": "PatientID",
+    "patient_name": "PatientName",
+    "study_date": "StudyDate",
+    "study_description": "StudyDescription",
+    "series_uid": "SeriesInstanceUID",
+    "modality": "Modality",
+    "series_number": "SeriesNumber",
+    "series_description": "SeriesDescription",
+    "sop_instance_uid": "SOPInstanceUID",
+    "sop_class_uid": "SOPClassUID",
+    "instance_number": "InstanceNumber",
+    "number_of_frames": "NumberOfFrames",
+    "transfer_syntax_uid": "TransferSyntaxUID",
 }
 _STUDY_ONLY = ("modalities", "conflict")
 _COUNTS = ("series", "instances", "bytes")
@@ -53,7 +62,11 @@ def studies(index: IndexReader, query: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def table(
-    index: IndexReader, folder: Path | None, level: str, columns: Sequence[str] | None, query: Mapping[str, Any]
+    index: IndexReader,
+    folder: Path | None,
+    level: str,
+    columns: Sequence[str] | None,
+    query: Mapping[str, Any],
 ) -> pd.DataFrame:
     """See `Archive.table`. Columns: names of DEFAULT_COLUMNS or DICOM keywords; the row's UIDs come first.
 
@@ -61,7 +74,11 @@ def table(
     datetime64[ns, UTC]; counts int64; several values in one element: a tuple.
     """
     check_level(level)
-    names = list(DEFAULT_COLUMNS[level]) if columns is None else list(dict.fromkeys((*UID_COLUMNS[level], *columns)))
+    names = (
+        list(DEFAULT_COLUMNS[level])
+        if columns is None
+        else list(dict.fromkeys((*UID_COLUMNS[level], *columns)))
+    )
     indexed: dict[str, ColumnElement[Any]] = {}
     from_files: list[str] = []
     for name in names:
@@ -106,7 +123,9 @@ def study_of(index: IndexReader, series_uid: str) -> str:
     """Raises UnknownUID."""
     statement = select(study.c.StudyInstanceUID).join(series, series.c.study_key == study.c.key)
     with index.connect() as connection:
-        found = connection.execute(statement.where(series.c.SeriesInstanceUID == series_uid)).scalars().first()
+        found = (
+            connection.execute(statement.where(series.c.SeriesInstanceUID == series_uid)).scalars().first()
+        )
     if found is None:
         raise UnknownUID(f"no series {series_uid} in this archive")
     return str(found)
@@ -126,7 +145,9 @@ def _order(level: str) -> list[Any]:
     if level == "study":
         return by_study
     by_series = [*by_study, series.c.SeriesNumber, series.c.SeriesInstanceUID]
-    return by_series if level == "series" else [*by_series, instance.c.InstanceNumber, instance.c.SOPInstanceUID]
+    return (
+        by_series if level == "series" else [*by_series, instance.c.InstanceNumber, instance.c.SOPInstanceUID]
+    )
 
 
 def _column(level: str, name: str) -> ColumnElement[Any] | None:
@@ -154,7 +175,11 @@ def _first_paths(connection: Any, level: str, keys: list[int]) -> dict[int, str]
     of = series.c.key if level == "series" else series.c.study_key
     order = (series.c.SeriesNumber, series.c.key, instance.c.InstanceNumber, instance.c.SOPInstanceUID)
     rank = func.row_number().over(partition_by=of, order_by=order).label("rank")
-    ranked = select(of.label("of"), instance.c.path, rank).join(series, instance.c.series_key == series.c.key).subquery()
+    ranked = (
+        select(of.label("of"), instance.c.path, rank)
+        .join(series, instance.c.series_key == series.c.key)
+        .subquery()
+    )
     wanted = set(keys)
     rows = connection.execute(select(ranked.c.of, ranked.c.path).where(ranked.c.rank == 1)).all()
     return {row.of: row.path for row in rows if row.of in wanted}
@@ -186,7 +211,9 @@ def _typed(name: str, values: list[Any], folder: Path | None) -> pd.Series[Any]:
     if name in _COUNTS:
         return pd.Series(values, dtype="int64")
     if name == "received_at":
-        return pd.to_datetime(pd.Series(values, dtype="int64"), unit="ms", utc=True).astype("datetime64[ns, UTC]")
+        return pd.to_datetime(pd.Series(values, dtype="int64"), unit="ms", utc=True).astype(
+            "datetime64[ns, UTC]"
+        )
     if name == "path":
         return pd.Series([str(folder / value) if folder else value for value in values], dtype="str")
     keyword = _KEYWORD_OF.get(name)

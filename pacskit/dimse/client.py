@@ -135,9 +135,11 @@ class ClientAssociation:
             for start in range(0, len(piece), most):
                 fragment = piece[start : start + most]
                 left -= len(fragment)
-                buffers.append(connection.pdv_header(number, 0 if left > 0 else 2, len(fragment)))
-                buffers.append(fragment)
-                if len(buffers) > 2 * PDUS_A_CALL:
+                # A fragment is even (PS3.8 E.1): a deflated data set of odd length is padded (PS3.5 A.5).
+                padding = b"\0" if len(fragment) & 1 else b""
+                size = len(fragment) + len(padding)
+                buffers += connection.pdv_header(number, 0 if left > 0 else 2, size), fragment, padding
+                if len(buffers) > 3 * PDUS_A_CALL:
                     self._send(buffers)
                     buffers = []
         if left > 0:

@@ -47,7 +47,7 @@ def render(ds: Dataset, frame: int = 0, window: Window | None = None) -> NDArray
     """One frame (0-based) for a screen: uint8 (rows, columns), colour (rows, columns, 3).
 
     `window=None` takes the file's first window, else its VOI LUT, else a computed one. Colour takes no
-    window. Rows or columns are more than the image's where pixels are not square. Raises PixelError with a sentence.
+    window. Rows or columns are more than the image's where pixels are not square. Raises PixelError.
     """
     stored = stored_frame(ds, frame)
     if stored.ndim == 3:

@@ -1,7 +1,7 @@
 """Where a slice lies in the patient (PS3.3 C.7.6.2), for one frame.
 
-Coordinates are LPS (PS3.3 C.7.6.2.1.1: x to the patient's left, y to the back, z to the head) in mm; a position
-is the *centre* of the voxel. Known: classic images, enhanced functional groups, RT dose grids
+Coordinates are LPS (PS3.3 C.7.6.2.1.1: x to the patient's left, y to the back, z to the head) in mm; a
+position is the *centre* of the voxel. Known: classic images, enhanced functional groups, RT dose grids
 (Grid Frame Offset Vector). Tiled pictures of many slices (Siemens, UIH) are in mosaic.py.
 """
 
@@ -27,12 +27,19 @@ SAME_POSITION = 0.01
 """mm: slices nearer to each other than this are at the same place."""
 SPACING_TOLERANCE = 0.05
 """A slice lies within this share of the slice spacing of where even spacing puts it ..."""
-POSITION_TOLERANCE = 0.05
-"""... or within this many mm (positions are often rounded to 0.1 mm), whichever is more."""
+POSITION_TOLERANCE = 0.1
+"""... or within this many mm (positions are often rounded to 0.1 mm), whichever is more ..."""
+LARGEST_SPACING_TOLERANCE = 0.25
+"""... but never beyond this share of the spacing, where a missing slice could hide."""
 TILT_TOLERANCE = 0.1
 """Degrees between slice direction and normal from which a volume counts as sheared (gantry tilt)."""
 
 Vector = NDArray[np.float64]
+
+
+def spacing_tolerance(spacing: float) -> float:
+    """mm a slice may lie from where even `spacing` (mm) puts it."""
+    return min(max(POSITION_TOLERANCE, SPACING_TOLERANCE * spacing), LARGEST_SPACING_TOLERANCE * spacing)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

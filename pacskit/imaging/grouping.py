@@ -185,8 +185,8 @@ def _by_order(key: VolumeKey, members: list[Slice]) -> dict[VolumeKey, list[Slic
         where = ", ".join(f"{one.geometry.distance:.1f}" for one in twice[:5])
         raise GeometryError(
             f"No volume ({key}): some positions occur more often than others ({min(counts)} to {max(counts)} "
-            f"times; more at {where} mm along the normal{' ...' if len(twice) > 5 else ''}), and nothing in the "
-            "header tells the images apart."
+            f"times; more at {where} mm along the normal{' ...' if len(twice) > 5 else ''}), and nothing in "
+            "the header tells the images apart."
         )
     found: dict[VolumeKey, list[Slice]] = {}
     for each in at_place.values():

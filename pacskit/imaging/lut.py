@@ -14,7 +14,7 @@ from pacskit.imaging.functional_groups import number, numbers
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Table:
-    """`entries` for the values `first`, first + 1, ...; values outside take the end nearest. `bits` is their depth."""
+    """`entries` for the values `first`, first + 1, ...; values outside take the nearest. `bits`: depth."""
 
     entries: NDArray[np.uint16]
     first: int

@@ -1,9 +1,9 @@
 """Pictures that hold many slices side by side: Siemens mosaics, UIH "VFRAME".
 
 Siemens: the count of tiles stands in (0019,100A) or the CSA header, the direction of stacking in the CSA
-header's SliceNormalVector; Image Position (Patient) is that of a picture of the mosaic's size around the first
-slice, and is brought back to the tile. UIH: (0065,1050) is the count, (0065,1051) has an item a slice with its
-own position. Tiles go row by row in a square (UIH: as many as fit) grid.
+header's SliceNormalVector; Image Position (Patient) is that of a picture of the mosaic's size around the
+first slice, and is brought back to the tile. UIH: (0065,1051) has an item a slice with its own position.
+Tiles go row by row in a square (UIH: as many as fit) grid.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Mosaic:
 
 
 def mosaic(ds: Dataset) -> Mosaic | None:
-    """The slices of a mosaic, or None where the image is none. Raises GeometryError where it cannot be read."""
+    """The slices of a mosaic, or None where it is none. Raises GeometryError where it cannot be read."""
     kinds = {str(part).upper() for part in ds.get("ImageType") or ()}
     if "MOSAIC" in kinds and is_made_by(ds, "SIEMENS"):
         return _siemens(ds)

@@ -15,7 +15,9 @@ PREAMBLE = 128
 META_LIMIT = 1 << 20
 """Longest group 2 that is read, in bytes: a claimed length is no reason to take memory."""
 
-_LONG_VRS = frozenset((b"OB", b"OW", b"OF", b"OD", b"OL", b"OV", b"SQ", b"UC", b"UR", b"UT", b"UN", b"SV", b"UV"))
+_LONG_VRS = frozenset(
+    (b"OB", b"OW", b"OF", b"OD", b"OL", b"OV", b"SQ", b"UC", b"UR", b"UT", b"UN", b"SV", b"UV")
+)
 
 
 def _element(number: int, vr: bytes, value: bytes) -> bytes:
@@ -42,7 +44,7 @@ def file_head(
     receiving_address: str = "",
     private: bytes = b"",
 ) -> bytes:
-    """Preamble, `DICM` and group 2 (PS3.10 table 7.1-1), explicit VR little endian; the data set follows as it came.
+    """Preamble, `DICM` and group 2 (PS3.10 table 7.1-1), explicit VR little endian; the data set follows.
 
     AE titles go to (0002,0016)-(0018), presentation addresses to (0002,0026)-(0028), `private` to
     (0002,0102) under our creator UID; elements of empty arguments are left out.

@@ -68,7 +68,7 @@ def stored_frame(ds: Dataset, index: int = 0) -> NDArray[Any]:
     try:
         decoder = get_decoder(syntax)
     except (NotImplementedError, ValueError) as error:
-        raise PixelError(f"The transfer syntax {syntax.name} ({syntax}) cannot be decoded here.") from error
+        raise PixelError(f"The transfer syntax {_named(syntax)} cannot be decoded here.") from error
     try:
         decoded, properties = decoder.as_array(ds, index=index)
         photometric = str(properties.get("photometric_interpretation") or ds.get("PhotometricInterpretation"))
@@ -78,7 +78,7 @@ def stored_frame(ds: Dataset, index: int = 0) -> NDArray[Any]:
     except Exception as error:
         cause = " ".join(str(error).split())[:300]
         raise PixelError(
-            f"Frame {index + 1} cannot be decoded (transfer syntax {syntax.name}, {syntax}): {cause}"
+            f"Frame {index + 1} cannot be decoded (transfer syntax {_named(syntax)}): {cause}"
         ) from error
 
 
@@ -163,6 +163,10 @@ def _colour(ds: Dataset, decoded: NDArray[Any], photometric: str) -> NDArray[Any
 def _first_value(ds: Dataset, keyword: str) -> Any:
     raw = ds.get(keyword)
     return raw[0] if isinstance(raw, list | tuple) and raw else raw
+
+
+def _named(syntax: UID) -> str:
+    return str(syntax) if syntax.name == syntax else f"{syntax.name}, {syntax}"
 
 
 def _transfer_syntax(ds: Dataset) -> UID:

@@ -27,7 +27,7 @@ def is_made_by(ds: Dataset, vendor: str) -> bool:
 
 
 def private_numbers(ds: Dataset, tag: tuple[int, int], binary: str) -> Numbers | None:
-    """A private element as floats; `binary` is the struct code of its VR should it come as UN, "" for text."""
+    """A private element as floats; `binary` is the struct code of its VR if it comes as UN, "" for text."""
     element = ds.get(tag)
     raw = element.value if element is not None else None
     if not isinstance(raw, bytes):

@@ -14,7 +14,7 @@ from pacskit.imaging.volumes import Volume, volume, volumes
 
 
 class Series:
-    """The files of one series, in the order given. Holds paths only: it can be pickled, and costs no memory."""
+    """The files of one series, in the order given. Holds paths only: pickles, and costs no memory."""
 
     def __init__(self, paths: Sequence[str | PathLike[str]]) -> None:
         self._paths = tuple(Path(path) for path in paths)

@@ -37,7 +37,7 @@ class Window:
 
 
 def file_windows(ds: Dataset, frame: int = 0) -> list[Window]:
-    """Windows and VOI LUTs the file gives for a frame, windows first, in its order; unusable ones left out."""
+    """Windows and VOI LUTs of the file for a frame, windows first, in its order; unusable ones left out."""
     item = group_item(ds, frame, "FrameVOILUTSequence")
     source = item if item is not None and "WindowCenter" in item else ds
     centres = _each(source.get("WindowCenter"))

@@ -1,10 +1,10 @@
 """Volumes with exact geometry from the images of a series.
 
-`affine @ [k, i, j, 1]` is the LPS position in mm of the centre of voxel `array[k, i, j]` (slice, row, column).
-Tolerances are those of geometry.py: a slice may lie SPACING_TOLERANCE of the spacing (or POSITION_TOLERANCE mm)
-from where even spacing puts it, and `deviation` says how far the worst one does. A stack whose slices shift
-sideways (gantry tilt) is a volume with a sheared affine: positions stay exact, nothing is resampled, and `tilt`
-says by how many degrees. Missing slices and uneven spacing are refused, not filled.
+`affine @ [k, i, j, 1]` is the LPS position in mm of the centre of `array[k, i, j]` (slice, row, column).
+Tolerances are those of geometry.py: a slice may lie 5 % of the spacing, or 0.1 mm if that is more, from
+where even spacing puts it (never beyond 25 %), and `deviation` says how far the worst one does. A stack whose
+slices shift sideways (gantry tilt) is a volume with a sheared affine: positions stay exact, nothing is resampled, and
+`tilt` says by how many degrees. Missing slices and uneven spacing are refused, not filled.
 """
 
 from __future__ import annotations
@@ -19,10 +19,9 @@ from pydicom.dataset import Dataset
 
 from pacskit.errors import GeometryError
 from pacskit.imaging.geometry import (
-    POSITION_TOLERANCE,
-    SPACING_TOLERANCE,
     TILT_TOLERANCE,
     SliceGeometry,
+    spacing_tolerance,
 )
 from pacskit.imaging.grouping import Slice, grouped
 from pacskit.imaging.keys import VolumeKey
@@ -34,11 +33,11 @@ MOST_KEYS_NAMED = 8
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Volume:
-    """`array` is (slices, rows, columns), colour (slices, rows, columns, 3); modality values as `pixels.frame`.
+    """`array` is (slices, rows, columns), colour (slices, rows, columns, 3); values as `pixels.frame`.
 
-    `affine` is 4x4 float64 from index (slice, row, column, 1) to LPS mm. `frames` names the SOP Instance UID and
-    frame (or tile, 0-based) of each slice in order; `uids` the instances alone. `deviation` (mm) and `tilt`
-    (degrees) see the module.
+    `affine` is 4x4 float64 from index (slice, row, column, 1) to LPS mm. `frames` names the SOP Instance UID
+    and frame (or tile, 0-based) of each slice in order; `uids` the instances alone. `deviation` (mm) and
+    `tilt` (degrees) see the module.
     """
 
     array: NDArray[Any]
@@ -68,8 +67,8 @@ class Volume:
 def volumes(datasets: Sequence[Dataset]) -> dict[VolumeKey, Volume]:
     """All volumes of a series, in the order of their keys.
 
-    Raises GeometryError with the reason where a part of the series forms none, PixelError where a frame cannot
-    be decoded.
+    Raises GeometryError with the reason where a part of the series forms none, PixelError where a frame
+    cannot be decoded.
     """
     planned = [(key, members, _place(key, members)) for key, members in grouped(datasets).items()]
     cache: dict[tuple[int, int], NDArray[Any]] = {}
@@ -107,7 +106,7 @@ def _place(key: VolumeKey, members: list[Slice]) -> _Placed:
     if len(members) > 1:
         even = positions[0] + np.arange(len(members))[:, None] * step
         deviation = float(np.linalg.norm(positions - even, axis=1).max())
-        if deviation > max(POSITION_TOLERANCE, SPACING_TOLERANCE * spacing):
+        if deviation > spacing_tolerance(spacing):
             raise GeometryError(f"No volume ({key}): {_uneven(first, positions, deviation)}")
     else:
         deviation = 0.0
@@ -131,7 +130,7 @@ def _uneven(first: SliceGeometry, positions: NDArray[np.float64], deviation: flo
     distances = positions @ first.normal
     steps = np.diff(distances)
     usual = float(np.median(steps))
-    tolerance = max(POSITION_TOLERANCE, SPACING_TOLERANCE * usual)
+    tolerance = spacing_tolerance(usual)
     counts = np.rint(steps / usual).astype(int)
     if np.all(np.abs(steps - counts * usual) <= tolerance * np.maximum(counts, 1)) and counts.max() > 1:
         missing = [
@@ -141,8 +140,8 @@ def _uneven(first: SliceGeometry, positions: NDArray[np.float64], deviation: flo
         ]
         named = ", ".join(f"{part:.1f}" for part in missing[:5])
         return (
-            f"{len(missing)} slice(s) missing at {named}{' ...' if len(missing) > 5 else ''} mm along the normal "
-            f"(slice spacing {usual:.4g} mm)."
+            f"{len(missing)} slice(s) missing at {named}{' ...' if len(missing) > 5 else ''} mm along the "
+            f"normal (slice spacing {usual:.4g} mm)."
         )
     if steps.max() - steps.min() <= tolerance:
         return f"the slices do not lie on one line: up to {deviation:.3g} mm beside it."

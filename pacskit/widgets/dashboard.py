@@ -92,7 +92,8 @@ class Dashboard:
         slide = self.picture.slide
         if slide is None or not slide.png:
             raise PacskitError("There is no picture to take: select a series with images first.")
-        publish_display_data({"image/png": base64.b64encode(slide.png).decode()})
+        publish: Any = publish_display_data
+        publish({"image/png": base64.b64encode(slide.png).decode()})
 
     def select(self, series_uid: str) -> None:
         """Show this series, as a click on it does."""
@@ -208,7 +209,7 @@ class Dashboard:
             self.picture.clear()
             return
         try:
-            paths = self._station.series(uid).paths
+            paths = self._station.archive.series_paths(uid)
         except UnknownUID:
             self.picture.clear()
             return

@@ -33,12 +33,6 @@ _COLUMNS = (
 )
 _NUMBERS = {"series", "instances", "bytes"}
 _SEARCHED = ("patient_name", "patient_id", "study_description", "modalities", "received_from")
-_SERIES = {
-    "SeriesInstanceUID": "series_uid",
-    "SeriesNumber": "series_number",
-    "Modality": "modality",
-    "SeriesDescription": "series_description",
-}
 
 
 class StudyTable:
@@ -153,7 +147,12 @@ class StudyTable:
                     f'<tr><td class="pk-why" colspan="{len(_COLUMNS)}">▲ '
                     f"{words.MASK if self._mask else words.text(row['conflict'])}</td></tr>"
                 )
-            html += "".join(self._one_series(series) for series in self._series.get(row["study_uid"], ()))
+            # One Study UID under two patients is two rows: each shows its own series only.
+            html += "".join(
+                self._one_series(series)
+                for series in self._series.get(row["study_uid"], ())
+                if all(series[key] == row[key] for key in ("patient_id", "patient_name"))
+            )
         return html
 
     def _one_series(self, row: dict[str, Any]) -> str:
@@ -161,6 +160,7 @@ class StudyTable:
         chosen = row["series_uid"] == self.selected
         words_of = [row["series_number"], row["modality"], row["series_description"] or "(no description)"]
         label = " · ".join(words.text(word) for word in words_of if word != "")
+        label += f' <span class="pk-quiet">{row["instances"]} files, {words.size(row["bytes"])}</span>'
         return (
             f'<tr class="pk-series{" pk-chosen" if chosen else ""}"><td colspan="{len(_COLUMNS)}">'
             f'<button type="button" data-key="select:{uid}" data-focus="select:{uid}" '
@@ -211,14 +211,10 @@ class StudyTable:
         return pd.api.types.is_string_dtype(rows[self.sorted_by])
 
     def _ask_series(self, study_uid: str) -> list[dict[str, Any]]:
-        rows = self._table(level="series", columns=list(_SERIES), StudyInstanceUID=study_uid)
-        found = []
-        for record in _records(rows.rename(columns=_SERIES)):
-            record["series_number"] = "" if pd.isna(number := record["series_number"]) else int(number)
-            for key in ("modality", "series_description"):
-                record[key] = "" if pd.isna(record[key]) else str(record[key])
-            found.append(record)
-        return sorted(found, key=lambda s: (s["series_number"] == "", s["series_number"] or 0))
+        found = _records(self._table(level="series", StudyInstanceUID=study_uid))
+        for row in found:
+            row["series_number"] = "" if pd.isna(row["series_number"]) else int(row["series_number"])
+        return sorted(found, key=lambda row: (row["series_number"] == "", row["series_number"] or 0))
 
 
 def _records(rows: pd.DataFrame) -> list[dict[str, Any]]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 import pacskit
+from pacskit.peers import PeerAddress
 
 
 @pytest.fixture
@@ -44,3 +47,29 @@ def dcmtk(station: pacskit.Station) -> Dcmtk:
         return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
     return run
+
+
+@pytest.fixture
+def storescp(tmp_path: Path) -> Iterator[Callable[..., tuple[Path, PeerAddress]]]:
+    """Start DCMTK's storescp with options: `folder, peer = storescp("+B")`."""
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def start(*options: str) -> tuple[Path, PeerAddress]:
+        folder = tmp_path / f"storescp{len(processes)}"
+        folder.mkdir()
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            port = probe.getsockname()[1]
+        command = ["storescp", *options, "-aet", "STORESCP", "-od", str(folder), str(port)]
+        processes.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+        deadline = time.monotonic() + 10
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                return folder, PeerAddress("STORESCP", "127.0.0.1", port)
+            except OSError:
+                assert time.monotonic() < deadline, "storescp did not start"
+
+    yield start
+    for process in processes:
+        process.terminate()
+        process.wait(10)

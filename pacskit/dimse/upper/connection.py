@@ -198,7 +198,7 @@ class Connection:
             return None
         if length != 4 if kind > 2 else length > self._most - 6:
             most = 4 if kind > 2 else self._most - 6
-            raise self._invalid(f"an {_NAMES[kind]} claims {length} bytes, {most} are possible")
+            raise self._invalid(f"{_NAMES[kind]} claims {length} bytes, {most} are possible")
         if available < 6 + length:
             return None
         start = self._start + 6
@@ -359,7 +359,7 @@ class Connection:
     def _expect(self, kind: int, event: Event) -> Action:
         found = transition(self.state, event, requestor=self._requestor)
         if found is None or found[0] in (Action.AA_1, Action.AA_7, Action.AA_8):
-            raise self._fail(UNEXPECTED_PDU, f"an {_NAMES[kind]} came in {self.state.name}, unexpected there")
+            raise self._fail(UNEXPECTED_PDU, f"{_NAMES[kind]} came in {self.state.name}, unexpected there")
         return found[0]
 
     def _invalid(self, sentence: str) -> ProtocolError:

@@ -16,7 +16,7 @@ NO_REASON = 2
 ABSTRACT_SYNTAX_NOT_SUPPORTED = 3
 TRANSFER_SYNTAXES_NOT_SUPPORTED = 4
 
-_CACHED_ITEM = 512
+_CACHED_ITEM = 1024
 """Bytes; longer items are decoded each time, so that the cache has a bound in memory."""
 
 
@@ -71,7 +71,7 @@ def _proposed(value: bytes) -> ProposedContext:
     return ProposedContext(number, abstract, tuple(transfer))
 
 
-_cached_proposed = lru_cache(maxsize=4096)(_proposed)
+_cached_proposed = lru_cache(maxsize=2048)(_proposed)
 
 
 def decode_result(value: bytes) -> ContextResult:

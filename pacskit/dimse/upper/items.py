@@ -81,12 +81,18 @@ def _decoded_uid(value: bytes) -> str:
     return uid
 
 
-def decode_text(value: bytes, what: str) -> str:
-    """An AE title or a version name, without padding. Lossless for what is not ASCII but printable."""
+def decode_title(value: bytes, what: str) -> str:
+    """An AE title, without padding. Lossless for what is not ASCII but printable."""
     text = value.split(b"\0", 1)[0].decode("latin-1").strip(" ")
     if not text.isprintable():
         raise invalid(f"the {what} has control characters: {text!r}")
     return text
+
+
+def decode_name(value: bytes) -> str:
+    """A version name, which nothing depends on: control characters become question marks."""
+    text = value.split(b"\0", 1)[0].decode("latin-1").strip(" ")
+    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
 
 
 def encode_text(text: str, longest: int, what: str) -> bytes:

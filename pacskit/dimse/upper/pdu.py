@@ -19,7 +19,7 @@ from pacskit.dimse.upper.contexts import (
     encode_result,
 )
 from pacskit.dimse.upper.errors import ProtocolError, StateError
-from pacskit.dimse.upper.items import decode_text, decode_uid, encode_text, invalid, item, items
+from pacskit.dimse.upper.items import decode_title, decode_uid, encode_text, invalid, item, items
 from pacskit.dimse.upper.user_information import (
     CommonExtended,
     ExtendedNegotiation,
@@ -218,8 +218,8 @@ def decode_request(variable: bytes) -> AssociateRequest:
     if len({context.id for context in contexts}) != len(contexts):
         raise invalid("two presentation contexts have the same ID")
     return AssociateRequest(
-        called_ae_title=decode_text(variable[4:20], "called AE title"),
-        calling_ae_title=decode_text(variable[20:36], "calling AE title"),
+        called_ae_title=decode_title(variable[4:20], "called AE title"),
+        calling_ae_title=decode_title(variable[20:36], "calling AE title"),
         contexts=tuple(contexts),
         maximum_length=information.maximum_length,
         implementation_class_uid=information.implementation_class_uid,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from pacskit.dimse.upper.items import (
     counted,
-    decode_text,
+    decode_name,
     decode_uid,
     encode_text,
     invalid,
@@ -90,7 +90,7 @@ def decode_user_information(data: bytes, start: int, end: int) -> UserInformatio
             scu, scp = _exactly(data[at:stop], 2, "role selection after its UID")
             roles.append(Role(decode_uid(uid), scu == 1, scp == 1))
         elif kind == 0x55:
-            found.implementation_version_name = decode_text(data[at:stop], "implementation version name")
+            found.implementation_version_name = decode_name(data[at:stop])
         elif kind == 0x56:
             uid, at = counted(data, at, stop, "SOP class UID of the extended negotiation")
             extended.append(ExtendedNegotiation(decode_uid(uid), data[at:stop]))
