@@ -29,7 +29,7 @@ def _rate(port: int, request: bytes) -> float:
 
 
 def run(work: Path, rounds: int) -> list[Row]:
-    storage = [(context.abstract_syntax, SYNTAXES) for context in AllStoragePresentationContexts]
+    storage = [(str(context.abstract_syntax), SYNTAXES) for context in AllStoragePresentationContexts]
     requests = {count: associate_rq([(VERIFICATION, SYNTAXES), *storage[: count - 1]]) for count in (4, 128)}
     measured: dict[tuple[int, str], list[float]] = {}
     with ExitStack() as stack:

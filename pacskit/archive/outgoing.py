@@ -3,35 +3,18 @@
 from __future__ import annotations
 
 import os
-import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydicom import Dataset, dcmread
-from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+from pacskit.archive.elements import guess_transfer_syntax
+from pacskit.imaging.part10 import META_LIMIT, read_head
 
 PIECE = 1 << 20
-HEAD = 1 << 16
 IDENTITY = ("SOPClassUID", "SOPInstanceUID")
 DICOMDIR = "1.2.840.10008.1.3.10"
-_LONG = frozenset({b"OB", b"OW", b"OF", b"OD", b"OL", b"OV", b"SQ", b"UN", b"UT", b"UC", b"UR", b"SV", b"UV"})
-
-
-def data_set_offset(head: bytes) -> int:
-    """Where the data set begins in a file with these first bytes (PS3.10 7.1); 0 without a preamble.
-
-    The group's elements are walked, since its stated length is wrong in some files. ValueError when cut.
-    """
-    if head[128:132] != b"DICM":
-        return 0
-    at = 132
-    while at + 12 <= len(head):
-        group, _, vr, length = struct.unpack_from("<HH2sH", head, at)
-        if group != 2:
-            return at
-        at += 12 + struct.unpack_from("<L", head, at + 8)[0] if vr in _LONG else 8 + length
-    raise ValueError("the file's meta information is cut")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +43,10 @@ class OutgoingFile:
         if missing:
             raise ValueError(f"is not a DICOM instance: {', '.join(missing)} missing")
         with path.open("rb") as file:
-            offset = data_set_offset(file.read(HEAD))
-        syntax = header.file_meta.get("TransferSyntaxUID") or _guessed(header)
+            head = read_head(file.read(META_LIMIT))
+            file.seek(head.offset)
+            syntax = head.transfer_syntax_uid or guess_transfer_syntax(file.read(16))
+        offset = head.offset
         return cls(
             path, str(header.SOPClassUID), str(header.SOPInstanceUID), str(syntax), offset, size - offset
         )
@@ -94,11 +79,3 @@ def files_below(paths: Iterable[Path]) -> Iterator[Path]:
             folders.sort()
             for name in sorted(names):
                 yield Path(folder, name)
-
-
-def _guessed(header: Dataset) -> str:
-    """The transfer syntax pydicom found a file without meta information to be in."""
-    implicit, little = header.original_encoding
-    if implicit:
-        return str(ImplicitVRLittleEndian)
-    return str(ExplicitVRLittleEndian if little else ExplicitVRBigEndian)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 
 import typer
 
@@ -22,6 +23,7 @@ for module in (lab, serve, archive, network):
 
 def main() -> None:
     """Run the command line; never a traceback for what a person can mend."""
+    warnings.filterwarnings("ignore", module="pydicom")  # of files: what matters is said per file
     try:
         app()
     except SettingError as error:

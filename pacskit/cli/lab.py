@@ -23,7 +23,7 @@ def lab(
     ] = None,
 ) -> None:
     """JupyterLab on the quick start; further arguments go to JupyterLab (--no-browser --port 9999)."""
-    if importlib.util.find_spec("jupyterlab") is None:
+    if not _installed("jupyterlab"):
         sys.stderr.write("pacskit: JupyterLab is not installed here: pip install 'pacskit[lab]'\n")
         raise typer.Exit(1)
     notebook = _quick_start(folder)
@@ -33,6 +33,13 @@ def lab(
     if os.name == "posix":
         os.execv(sys.executable, command)  # signals and the exit code are JupyterLab's own
     raise typer.Exit(subprocess.call(command))
+
+
+def _installed(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ImportError:
+        return False
 
 
 def _quick_start(folder: Path | None) -> Path:

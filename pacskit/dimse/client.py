@@ -122,6 +122,8 @@ class ClientAssociation:
     ) -> Response:
         """C-STORE (PS3.7 9.1.1) of a data set of `length` bytes, given in pieces, in constant memory.
 
+        A piece is sent before the next one is asked for, so the giver may use one buffer for all.
+
         Raises KeyError where no context was accepted for this class and syntax, AssociationError when the
         association is lost.
         """
@@ -142,11 +144,12 @@ class ClientAssociation:
                 if len(buffers) > 3 * PDUS_A_CALL:
                     self._send(buffers)
                     buffers = []
+            if buffers:
+                self._send(buffers)
+                buffers = []
         if left > 0:
             self.abort()
             raise AssociationError(f"the data set of {sop_instance} is {left} bytes shorter than expected")
-        if buffers:
-            self._send(buffers)
         return self._response()
 
     def release(self) -> None:

@@ -12,11 +12,12 @@ from pydicom.data import get_testdata_file
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import CTImageStorage
 
-from pacskit.archive.outgoing import OutgoingFile, files_below
+from pacskit.archive.outgoing import PIECE, OutgoingFile, files_below
 from pacskit.dimse.client import ClientAssociation, echo
 from pacskit.dimse.send import associations, send
 from pacskit.errors import AssociationError, AssociationRejected
 from pacskit.peers import PeerAddress
+from pacskit.simulator import phantoms
 
 EXPLICIT = "1.2.840.10008.1.2.1"
 NAMES = ["CT_small.dcm", "image_dfl.dcm", "JPEG2000.dcm", "MR_small_bigendian.dcm", "MR_small_implicit.dcm", "ExplVR_LitEndNoMeta.dcm"]
@@ -69,6 +70,18 @@ def test_a_thousand_bytes_or_a_pdu_of_them(station) -> None:
         kept = OutgoingFile.read(path)
         sent = source.path.read_bytes()[source.offset :]
         assert path.read_bytes()[kept.offset :] == sent + b"\0" * (len(sent) % 2)
+
+
+def test_a_file_of_many_pieces(station, tmp_path: Path) -> None:
+    """Larger than the buffer it is read with: each piece is sent before the next one is read."""
+    (path,) = phantoms.write(tmp_path, ("us",))
+    source = OutgoingFile.read(path)
+    assert source.length > 2 * PIECE
+    peer = PeerAddress("PACSKIT", "127.0.0.1", station.listener.status.port)
+    assert send(peer, [source]).sent == 1
+    (series,) = station.table(level="series")["series_uid"]
+    (stored,) = station.series(series).paths
+    assert stored.read_bytes()[OutgoingFile.read(stored).offset :] == path.read_bytes()[source.offset :]
 
 
 def test_the_contexts_of_many_classes_fit_into_associations() -> None:
