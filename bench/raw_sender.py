@@ -73,9 +73,13 @@ class RawAssociation:
         self.sock = socket.create_connection(("127.0.0.1", port))
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock.sendall(request)
-        kind, _ = self._pdu()
+        kind, body = self._pdu()
         if kind != 2:
             raise ConnectionError(f"the association was not accepted: PDU type {kind}")
+
+        at = body.index(b"\x51\0\0\x04")
+        self.most = int.from_bytes(body[at + 4 : at + 8], "big") or 131072
+        """Bytes the peer takes in one P-DATA-TF."""
 
     def echo(self) -> None:
         self.sock.sendall(ECHO_RQ)
@@ -100,8 +104,12 @@ class RawAssociation:
         self.sock.close()
 
     def _fragment(self, context: int, control: int, data: bytes) -> None:
-        header = struct.pack(">BBLLBB", 4, 0, len(data) + 6, len(data) + 2, context, control)
-        self.sock.sendall(header + data)
+        most = self.most - 6
+        for start in range(0, len(data), most):
+            piece = data[start : start + most]
+            last = control if start + most >= len(data) else 0
+            header = struct.pack(">BBLLBB", 4, 0, len(piece) + 6, len(piece) + 2, context, last)
+            self.sock.sendall(header + piece)
 
     def _pdu(self) -> tuple[int, bytes]:
         header = self._exactly(6)

@@ -27,13 +27,15 @@ class Row:
     goal: str
 
 
-def ratios(what: str, unit: str, measured: Mapping[str, Sequence[float]], goal: str) -> list[Row]:
-    """A row for each program, with our ratio to it."""
+def ratios(
+    what: str, unit: str, measured: Mapping[str, Sequence[float]], goal: str, *, compare: bool = True
+) -> list[Row]:
+    """A row for each program, with our ratio to it where more is better."""
     ours = statistics.median(measured[OURS])
     rows = []
-    for name, values in measured.items():
+    for name, values in sorted(measured.items(), key=lambda item: item[0] != OURS):
         median = statistics.median(values)
-        ratio = ours / median if name != OURS and median else None
+        ratio = ours / median if compare and name != OURS and median else None
         rows.append(
             Row(what, name, median, unit, min(values), max(values), ratio, goal if name == REFERENCE else "")
         )

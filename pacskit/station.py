@@ -113,7 +113,9 @@ class Station:
         """
         return self.archive.studies(**query)
 
-    def table(self, level: Level = "study", columns: Sequence[str] | None = None, **query: Any) -> pd.DataFrame:
+    def table(
+        self, level: Level = "study", columns: Sequence[str] | None = None, **query: Any
+    ) -> pd.DataFrame:
         """Studies, series or instances with any attributes as columns (`columns=["EchoTime"]`)."""
         return self.archive.table(level=level, columns=columns, **query)
 

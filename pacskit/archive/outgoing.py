@@ -35,7 +35,7 @@ class OutgoingFile:
         size = path.stat().st_size
         try:
             header = dcmread(path, force=True, stop_before_pixels=True, specific_tags=list(IDENTITY))
-        except Exception as error:  # pydicom raises many kinds for what is no DICOM
+        except Exception as error:  # noqa: BLE001 - pydicom raises many kinds for what is no DICOM
             raise ValueError(f"is not a DICOM file: {error}") from None
         if "DirectoryRecordSequence" in header or header.file_meta.get("MediaStorageSOPClassUID") == DICOMDIR:
             raise ValueError("is a DICOMDIR, a list of files, which is never sent")
@@ -70,7 +70,7 @@ class OutgoingFile:
 
 
 def files_below(paths: Iterable[Path]) -> Iterator[Path]:
-    """Files as given, and those of folders, recursed, in a stable order; links to folders are not followed."""
+    """Files as given, and those of folders, recursed, in a stable order; links to folders are left out."""
     for path in paths:
         if not path.is_dir():
             yield path

@@ -22,6 +22,7 @@ from pacskit.dimse.upper.pdu import (
     Fragment,
     ProposedContext,
     ReleaseConfirmed,
+    Released,
 )
 from pacskit.errors import AssociationError, AssociationRejected
 from pacskit.imaging.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
@@ -122,7 +123,8 @@ class ClientAssociation:
     ) -> Response:
         """C-STORE (PS3.7 9.1.1) of a data set of `length` bytes, given in pieces, in constant memory.
 
-        A piece is sent before the next one is asked for, so the giver may use one buffer for all.
+        A piece is sent before the next one is asked for, so the giver may use one buffer for all;
+        each but the last is of even length.
 
         Raises KeyError where no context was accepted for this class and syntax, AssociationError when the
         association is lost.
@@ -156,8 +158,9 @@ class ClientAssociation:
         """A-RELEASE (PS3.8 7.2) and close."""
         try:
             self._send([self._connection.release()])
-            while not isinstance(self._next(), ReleaseConfirmed):
-                pass
+            while not isinstance(event := self._next(), ReleaseConfirmed):
+                if isinstance(event, Released):  # both asked at once (PS3.8 7.2.2)
+                    self._send([self._connection.confirm_release()])
         except AssociationError:
             pass  # the peer has gone: the association is over, which is what was wanted
         finally:

@@ -3,8 +3,8 @@
 `affine @ [k, i, j, 1]` is the LPS position in mm of the centre of `array[k, i, j]` (slice, row, column).
 Tolerances are those of geometry.py: a slice may lie 5 % of the spacing, or 0.1 mm if that is more, from
 where even spacing puts it (never beyond 25 %), and `deviation` says how far the worst one does. A stack whose
-slices shift sideways (gantry tilt) is a volume with a sheared affine: positions stay exact, nothing is resampled, and
-`tilt` says by how many degrees. Missing slices and uneven spacing are refused, not filled.
+slices shift sideways (gantry tilt) is a volume with a sheared affine: positions stay exact, nothing is
+resampled, and `tilt` says by how many degrees. Missing slices and uneven spacing are refused, not filled.
 """
 
 from __future__ import annotations

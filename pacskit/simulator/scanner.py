@@ -72,17 +72,18 @@ class _Line:
     """One line of progress, at most ten times a second."""
 
     def __init__(self, what: str) -> None:
-        self._what, self._shown = what, 0.0
+        self._what, self._shown, self._width = what, 0.0, 0
+        self._write("acquiring ...")
 
     def show(self, report: SendReport) -> None:
         if time.monotonic() - self._shown >= 0.1:
             self._shown = time.monotonic()
-            self._write(report)
+            self._write(str(report))
 
     def end(self, report: SendReport) -> None:
-        self._write(report)
-        sys.stdout.write("\n")
+        self._write(str(report) + "\n")
 
-    def _write(self, report: SendReport) -> None:
-        sys.stdout.write(f"\r{self._what}: {report}")
+    def _write(self, text: str) -> None:
+        self._width = max(self._width, len(text))
+        sys.stdout.write(f"\r{self._what}: {text.ljust(self._width)}")
         sys.stdout.flush()

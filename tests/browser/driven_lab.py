@@ -34,7 +34,7 @@ def jupyterlab(root: Path, home: Path) -> Iterator[str]:
     }
     command = [
         sys.executable, "-m", "jupyterlab", "--no-browser", "--port=0", "--ip=127.0.0.1", "--allow-root",
-        "--expose-app-in-browser", f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={root}",
+        "--expose-app-in-browser", "--LabApp.news_url=None", f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={root}",
     ]  # fmt: skip
     with subprocess.Popen(
         command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
@@ -78,7 +78,7 @@ class Notebook:
             "([id, args]) => { window.jupyterapp.commands.execute(id, args); }", [command, arguments or {}]
         )
 
-    def run(self, index: int, *, wait: bool = True, timeout: float = 90) -> None:
+    def run(self, index: int, *, wait: bool = True, timeout: float = 30) -> None:
         """Run the cell with this number."""
         self.page.evaluate(
             """(index) => { const panel = window.jupyterapp.shell.currentWidget;
@@ -124,6 +124,6 @@ def write(path: Path, *cells: str) -> None:
          "source": source.splitlines(True)}
         for number, source in enumerate(cells)
     ]  # fmt: skip
-    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    kernel = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
     notebook = {"cells": made, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
     path.write_text(json.dumps(notebook), "utf-8")

@@ -57,9 +57,7 @@ def test_storescu_sends_a_study_that_is_listed(dcmtk, station) -> None:
     assert list(table["instances"]) == [1]
 
 
-@pytest.mark.parametrize(
-    "name", ["CT_small.dcm", "JPEG2000.dcm", "MR_small_bigendian.dcm", "rtplan.dcm"]
-)
+@pytest.mark.parametrize("name", ["CT_small.dcm", "JPEG2000.dcm", "MR_small_bigendian.dcm", "rtplan.dcm"])
 def test_raw_bytes_come_back_as_sent(station, name: str) -> None:
     """pynetdicom sends the file's own bytes; the archive's file holds them unchanged."""
     path = Path(str(get_testdata_file(name)))

@@ -20,7 +20,14 @@ from pacskit.peers import PeerAddress
 from pacskit.simulator import phantoms
 
 EXPLICIT = "1.2.840.10008.1.2.1"
-NAMES = ["CT_small.dcm", "image_dfl.dcm", "JPEG2000.dcm", "MR_small_bigendian.dcm", "MR_small_implicit.dcm", "ExplVR_LitEndNoMeta.dcm"]
+NAMES = [
+    "CT_small.dcm",
+    "image_dfl.dcm",
+    "JPEG2000.dcm",
+    "MR_small_bigendian.dcm",
+    "MR_small_implicit.dcm",
+    "ExplVR_LitEndNoMeta.dcm",
+]
 
 
 def real(name: str) -> Path:
@@ -107,7 +114,10 @@ def test_refusals_are_sentences(station) -> None:
 
 
 def test_a_peer_that_says_nothing(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(AssociationError, match=r"did not answer for 0\.3 s"):
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        pytest.raises(AssociationError, match=r"did not answer for 0\.3 s"),
+    ):
         echo(PeerAddress("X", "127.0.0.1", silent.getsockname()[1]), timeout=0.3)
 
 

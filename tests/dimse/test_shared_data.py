@@ -105,9 +105,7 @@ def data_folder() -> Path:
 @pytest.mark.peer("storescu")
 @pytest.mark.peer("storescp")
 @pytest.mark.timeout(600)
-def test_every_file_is_stored_as_sent_or_refused_with_a_reason(
-    data_folder: Path, station, storescp
-) -> None:
+def test_every_file_is_stored_as_sent_or_refused_with_a_reason(data_folder: Path, station, storescp) -> None:
     files = sorted(p for p in data_folder.rglob("*") if p.is_file() and p.suffix != ".md")
     reference, peer = storescp("+B", "+xa", "-aet", "PACSKIT")
     outcomes = [outcome(path, station, peer.port, reference) for path in files]

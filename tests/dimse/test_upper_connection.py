@@ -2,6 +2,7 @@
 
 import random
 import struct
+from dataclasses import replace
 
 import pytest
 from pynetdicom.pdu import P_DATA_TF
@@ -36,9 +37,9 @@ SUPPORTED = {CT: {IMPLICIT, EXPLICIT}}
 FIRST_PDU = struct.Struct(">BxL")
 
 
-def feed(connection, data, chunk=1 << 30):
+def feed(connection, data, chunk=1 << 30, events=None):
     """Give bytes as a socket would; the events, with the data of fragments copied before it goes."""
-    events, data = [], memoryview(data)
+    events, data = [] if events is None else events, memoryview(data)
     while True:
         while (event := connection.next_event()) is not None:
             if isinstance(event, Fragment):
@@ -228,8 +229,10 @@ LYING = {
 def test_lies_end_the_association_with_the_reason(name, chunk):
     _, acceptor = established()
     data, reason = LYING[name]
+    believed = []
     with pytest.raises(ProtocolError) as caught:
-        feed(acceptor, data, chunk)
+        feed(acceptor, data, chunk, believed)
+    assert all(name == "bytes left over" and event.data == b"a" for event in believed)
     assert caught.value.reason == reason
     assert acceptor.state is State.Sta13
     assert feed(acceptor, data * 3) == []
@@ -314,3 +317,20 @@ def test_after_a_rejection_pdus_are_ignored_but_for_an_abort_and_a_new_request()
     with pytest.raises(ProtocolError):  # AA-7
         feed(acceptor, REQUEST.encode())
     assert acceptor.abort(2, 2)
+
+
+def test_an_abort_behind_ignored_pdus_is_seen():
+    requestor, acceptor = Connection("requestor"), Connection("acceptor")
+    feed(acceptor, requestor.request(REQUEST))
+    acceptor.reject(1, 1, 1)
+    assert feed(acceptor, b"\5\0\0\0\0\0" + ReleaseConfirmed.ENCODED + Abort(0, 0).encode()) == [Abort(0, 0)]
+    assert acceptor.state is State.Sta1
+
+
+def test_a_request_longer_than_the_first_buffer_arrives_whole():
+    contexts = tuple(
+        ProposedContext(i, CT, tuple(f"1.2.840.10008.1.2.4.{j}" for j in range(30))) for i in range(1, 256, 2)
+    )
+    request = replace(REQUEST, contexts=contexts)
+    assert len(request.encode()) > 4 * SMALL_BUFFER
+    assert feed(Connection("acceptor"), request.encode()) == [request]

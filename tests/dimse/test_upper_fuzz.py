@@ -72,6 +72,10 @@ def check_the_end(connection, error):
     assert connection.next_event() is None
 
 
+def ready_to_release(connection, role):
+    return role == "requestor" and connection.state is State.Sta6
+
+
 def survive(role, stream, rng):
     """Feed it in chunks, answer as a program would; gives whether the peer was found out."""
     connection = Connection(role, buffer_size=BOUND)
@@ -85,9 +89,8 @@ def survive(role, stream, rng):
                     connection.accept(negotiate(event, SUPPORTED, roles=lambda role: role))
                 elif isinstance(event, Released):
                     connection.confirm_release()
-                elif isinstance(event, Fragment) and (event.is_last, event.is_command) == (True, False):
-                    if role == "requestor" and connection.state is State.Sta6:
-                        connection.release()
+                elif isinstance(event, Fragment) and event.is_last and ready_to_release(connection, role):
+                    connection.release()
                 fed += 1
                 assert fed <= len(stream) + 1
             if at == len(stream):

@@ -174,6 +174,11 @@ def test_secrets_are_not_shown():
     assert "anna" not in repr(REQUESTS["passcode"])
 
 
+def test_the_version_of_a_common_extended_item_is_kept():  # pynetdicom always writes 0
+    request = replace(REQUEST, common_extended=(replace(COMMON, version=1),))
+    assert decode_request_pdu(request.encode()) == request
+
+
 def test_unknown_items_are_skipped():
     unknown = b"\x99\0\0\3abc"
     data = REQUEST.encode()
@@ -214,6 +219,17 @@ def test_bad_values_are_protocol_errors(name):
     with pytest.raises(ProtocolError) as caught:
         decode_request_pdu(BAD[name].encode())
     assert caught.value.reason == 6
+
+
+@pytest.mark.parametrize("name", ["roles", "passcode", "extended", "common extended"])
+def test_a_length_inside_an_item_that_lies_is_a_protocol_error(name):
+    data = bytearray(REQUESTS[name].encode()[6:])
+    kind = {"roles": 0x54, "passcode": 0x58, "extended": 0x56, "common extended": 0x57}[name]
+    at = data.index(bytes((kind, COMMON.version if kind == 0x57 else 0)), data.rindex(b"1.2.3.4"))
+    length = at + 6 if kind == 0x58 else at + 4  # the user identity has its type before
+    data[length : length + 2] = b"\x01\x00"
+    with pytest.raises(ProtocolError, match="claims 256 bytes"):
+        decode_request(bytes(data))
 
 
 @pytest.mark.parametrize("name", REQUESTS)

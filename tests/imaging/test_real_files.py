@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
-from pydicom.data import get_testdata_file, get_testdata_files
+from pydicom.data import get_testdata_files
 
 from pacskit.errors import GeometryError, PixelError
 from pacskit.imaging import display, pixels
@@ -77,13 +77,11 @@ def test_pydicoms_own_files_render_or_say_why_not():
             assert outcome(ds)
 
 
-def test_ybr_is_not_converted_twice():
-    path = get_testdata_file("SC_ybr_full_uncompressed.dcm", download=False)
-    plain = get_testdata_file("SC_rgb.dcm", download=False)
-    if path is None or plain is None:
-        pytest.skip("pydicom does not bring these files")
+def test_ybr_is_not_converted_twice(shared):
+    path = next(shared.rglob("SC_ybr_full_uncompressed.dcm"))
+    plain = next(shared.rglob("SC_rgb.dcm"))
     difference = display.render(pydicom.dcmread(path)).astype(int) - display.render(pydicom.dcmread(plain))
-    assert np.abs(difference).max() <= 3
+    assert np.abs(difference).max() <= 6  # 8 bit YBR rounds that much; converting twice is off by 100
 
 
 @pytest.mark.parametrize(
