@@ -169,7 +169,9 @@ class Archive:
 class _Owner:
     """What only the owner has: the lock, the writer, the instances under way."""
 
-    def __init__(self, folder: Path, lock: OwnerLock, events: EventBus, settings: ArchiveSettings | None) -> None:
+    def __init__(
+        self, folder: Path, lock: OwnerLock, events: EventBus, settings: ArchiveSettings | None
+    ) -> None:
         self._folder, self._lock, self._events = folder, lock, events
         self._under_way: set[Incoming] = set()
         self._guard = threading.Lock()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.resources
 import importlib.util
 import os
 import shutil
@@ -29,10 +28,19 @@ def lab(
     notebook = _quick_start(folder)
     sys.stdout.write(f"JupyterLab opens {notebook}\n")
     sys.stdout.flush()
-    command = [sys.executable, "-m", "jupyterlab", str(notebook), *context.args]
+    command = [sys.executable, "-m", "jupyterlab", str(notebook), *_as_root(context.args), *context.args]
     if os.name == "posix":
         os.execv(sys.executable, command)  # signals and the exit code are JupyterLab's own
     raise typer.Exit(subprocess.call(command))
+
+
+def _as_root(given: list[str]) -> list[str]:
+    """JupyterLab refuses to run as root unless told so; in a container root is often all there is."""
+    if os.name != "posix" or os.geteuid() != 0 or any(text.startswith("--allow-root") for text in given):
+        return []
+    sys.stdout.write("You are root: JupyterLab gets --allow-root; an account of your own is safer.\n")
+    sys.stdout.flush()
+    return ["--allow-root"]
 
 
 def _installed(name: str) -> bool:
@@ -49,10 +57,15 @@ def _quick_start(folder: Path | None) -> Path:
     notebook = folder.resolve() / QUICK_START
     if not notebook.exists():
         notebook.parent.mkdir(parents=True, exist_ok=True)
-        packaged = importlib.resources.files("pacskit") / "notebooks" / QUICK_START
-        with importlib.resources.as_file(packaged) as source:
-            shutil.copyfile(source, notebook)
+        shutil.copyfile(_packaged(), notebook)
     return notebook
+
+
+def _packaged() -> Path:
+    """The notebook that comes with pacskit: in the package, or beside it in a source tree."""
+    package = Path(__file__).resolve().parents[1]
+    inside = package / "notebooks" / QUICK_START
+    return inside if inside.exists() else package.parent / "notebooks" / QUICK_START
 
 
 def register(app: typer.Typer) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from pydicom.dataset import Dataset
-from pydicom.filewriter import write_dataset
 from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_dataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from pacskit.archive import Archive, Origin, Stored
@@ -70,13 +70,26 @@ Send = Callable[..., Stored]
 _clock = itertools.count()
 
 
-def send_to(archive: Archive, dataset: Dataset, *, body: bytes | None = None, at: float | None = None, ae: str = "SCANNER", sop: str | None = None) -> Stored:
+def send_to(
+    archive: Archive,
+    dataset: Dataset,
+    *,
+    body: bytes | None = None,
+    at: float | None = None,
+    ae: str = "SCANNER",
+    sop: str | None = None,
+) -> Stored:
     """One instance as a listener would store it."""
     incoming = archive.incoming(
         sop_class_uid=CTImageStorage,
         sop_instance_uid=str(dataset.SOPInstanceUID) if sop is None else sop,
         transfer_syntax_uid=ExplicitVRLittleEndian,
-        origin=Origin(calling_ae=ae, called_ae="PACSKIT", address="dicom://10.0.0.1:104", received_at=1_769_000_000.123 + next(_clock) if at is None else at),
+        origin=Origin(
+            calling_ae=ae,
+            called_ae="PACSKIT",
+            address="dicom://10.0.0.1:104",
+            received_at=1_769_000_000.123 + next(_clock) if at is None else at,
+        ),
     )
     stream = BytesIO(encode(dataset) if body is None else body)
     try:

@@ -61,17 +61,26 @@ class Notebook:
 
     def __init__(self, page: Page, address: str, name: str, *, dark: bool = False) -> None:
         self.page, self.name = page, name
-        page.goto(f"{address}lab/tree/{name}?token={TOKEN}&reset")
+        page.goto(f"{address}lab/tree/{name}?token={TOKEN}")
         page.wait_for_selector(".jp-NotebookPanel:visible .jp-Cell", timeout=90_000)
-        page.wait_for_function(
-            "() => document.querySelector('.jp-Notebook-ExecutionIndicator')?.dataset.status === 'idle'",
-            timeout=60_000,
-        )
+        self.until(self._has_kernel, 60, "the notebook got no kernel")
         # The left side bar takes room that the tests want to measure.
         self.command("application:toggle-left-area") if page.locator("#jp-left-stack").is_visible() else None
         if dark:
             self.command("apputils:change-theme", {"theme": "JupyterLab Dark"})
             page.wait_for_selector("body[data-jp-theme-light='false']")
+
+    def _has_kernel(self) -> bool:
+        """A kernel runs and is connected; JupyterLab's question which one to take is answered."""
+        if (dialog := self.page.locator(".jp-Dialog .jp-mod-accept")).count():
+            dialog.first.click()
+        return bool(
+            self.page.evaluate(
+                """() => { const context = window.jupyterapp.shell.currentWidget?.sessionContext;
+                    return context?.isReady && context.session?.kernel?.connectionStatus === 'connected'
+                        && context.kernelDisplayStatus === 'idle'; }"""
+            )
+        )
 
     def command(self, command: str, arguments: dict[str, Any] | None = None) -> None:
         self.page.evaluate(

@@ -83,7 +83,7 @@ def test_hounsfield_units() -> None:
     assert abs(hu[:12, :12].mean() + 1000) < 10
     assert hu.max() > 500
     assert 0.08 < ((hu > -950) & (hu < -700)).mean() < 0.5, "lung"
-    assert ((hu > 0) & (hu < 100)).mean() > 0.08, "muscle"
+    assert ((hu > 0) & (hu < 100)).mean() > 0.05, "muscle"
 
 
 def test_ultrasound_beats_inside_its_sector() -> None:
@@ -91,7 +91,7 @@ def test_ultrasound_beats_inside_its_sector() -> None:
     frames = ds.pixel_array
     assert frames.shape == (8, 480, 640)
     assert not frames[:, :10].any(), "nothing burned in above the sector"
-    dark = [(frame[200:300, 330:420] < 40).mean() for frame in frames]
+    dark = [(frame[90:220, 310:450] < 40).mean() for frame in frames]
     assert dark[0] > dark[4], "the left ventricle is larger at the end of diastole"
 
 

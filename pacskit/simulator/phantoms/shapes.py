@@ -17,7 +17,7 @@ def grid(size: int, spacing: float) -> tuple[Image, Image]:
 
 
 def ellipsoid(*offsets_and_radii: tuple[Any, float]) -> Image:
-    """About the distance (mm, negative inside) to an ellipsoid given as (offset from centre, radius) pairs."""
+    """Distance, nearly (mm, negative inside), to an ellipsoid given as (offset from centre, radius) pairs."""
     total: Any = sum((np.asarray(offset, np.float32) / radius) ** 2 for offset, radius in offsets_and_radii)
     smallest = min(radius for _, radius in offsets_and_radii)
     return np.asarray((np.sqrt(total) - 1) * smallest, np.float32)
@@ -31,7 +31,7 @@ def rotated(x: Image, y: Image, cx: float, cy: float, degrees: float) -> tuple[I
     )
 
 
-def paint(image: Image, value: Any, distance: Image, edge: float = 1.0) -> None:
+def paint(image: Image, value: Any, distance: NDArray[np.floating[Any]], edge: float = 1.0) -> None:
     """Blend `value` into `image` where `distance` is negative; `edge` is the width of the border in mm."""
     near = distance < edge / 2
     rows, columns = np.flatnonzero(near.any(1)), np.flatnonzero(near.any(0))
