@@ -6,6 +6,7 @@ Endian); where that can't be done the instance has failed, with the reason, and 
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -102,19 +103,21 @@ def encode(dataset: Dataset, syntax: UID) -> bytes:
     return buffer.getvalue()
 
 
-def associations(instances: Iterable[Outgoing]) -> Iterator[tuple[list[Context], list[Outgoing]]]:
+def associations(instances: Iterable[Outgoing]) -> Iterator[tuple[list[Context], Iterable[Outgoing]]]:
     """Instances in groups whose presentation contexts fit into one association, in their order.
 
-    For each class: a context for each syntax as stored, and one for what we can re-encode to.
+    What is not a sequence is taken one by one while it is sent, an association for each run of one class
+    and syntax: so a scanner sends while it acquires, and nothing piles up in memory.
     """
+    if not isinstance(instances, Sequence):
+        for _, run in itertools.groupby(instances, key=lambda i: (i.sop_class_uid, i.transfer_syntax_uid)):
+            first = next(run)
+            yield _contexts(first), itertools.chain([first], run)  # noqa: B031 - the one use of it
+        return
     contexts: dict[Context, None] = {}
     group: list[Outgoing] = []
     for instance in instances:
-        wanted: list[Context] = [
-            (instance.sop_class_uid, (instance.transfer_syntax_uid,)),
-            (instance.sop_class_uid, (EXPLICIT_LE,)),
-            (instance.sop_class_uid, (IMPLICIT_LE,)),
-        ]
+        wanted = _contexts(instance)
         if len(contexts.keys() | set(wanted)) > MOST_CONTEXTS:
             yield list(contexts), group
             contexts, group = {}, []
@@ -122,6 +125,12 @@ def associations(instances: Iterable[Outgoing]) -> Iterator[tuple[list[Context],
         group.append(instance)
     if group:
         yield list(contexts), group
+
+
+def _contexts(instance: Outgoing) -> list[Context]:
+    """One for the syntax as stored, and one for each we can re-encode to."""
+    syntaxes = dict.fromkeys((instance.transfer_syntax_uid, *UNCOMPRESSED))
+    return [(instance.sop_class_uid, (syntax,)) for syntax in syntaxes]
 
 
 def send_one(association: ClientAssociation, instance: Outgoing) -> Response:
@@ -174,16 +183,17 @@ def send(
 
 def _send_group(
     association: ClientAssociation,
-    group: Sequence[Outgoing],
+    group: Iterable[Outgoing],
     report: SendReport,
     began: float,
     progress: Callable[[SendReport], None] | None,
 ) -> None:
-    for index, instance in enumerate(group):
+    left = iter(group)
+    for instance in left:
         try:
             response = send_one(association, instance)
         except AssociationError as error:
-            report.failed += [(left.label, str(error)) for left in group[index:]]
+            report.failed += [(unsent.label, str(error)) for unsent in itertools.chain([instance], left)]
             return
         except PacskitError as error:
             report.failed.append((instance.label, str(error)))

@@ -30,8 +30,8 @@ class PicturePanel:
         self.box = Carrier(self._heard, ready)
         # None of these holds anything of a patient: they are numbers and fixed words.
         self.slider = w.IntSlider(value=1, min=1, max=1, description="Image", layout=w.Layout(width="auto"))
-        self.preset = w.Dropdown(options=[], description="Window", layout=w.Layout(width="250px"))
-        number = {"layout": w.Layout(width="150px"), "style": {"description_width": "50px"}}
+        self.preset = w.Dropdown(options=[], description="Window", layout=w.Layout(width="230px"))
+        number = {"layout": w.Layout(width="130px"), "style": {"description_width": "50px"}}
         self.centre = w.FloatText(description="Centre", **number)
         self.width = w.FloatText(description="Width", **number)
         self.slider.add_class("pk-slice")

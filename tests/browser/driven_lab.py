@@ -32,6 +32,9 @@ def jupyterlab(root: Path, home: Path) -> Iterator[str]:
         "JUPYTERLAB_SETTINGS_DIR": str(home / "settings"),
         "JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces"),
     }
+    widgets = home / "settings" / "@jupyter-widgets" / "jupyterlab-manager"
+    widgets.mkdir(parents=True)
+    (widgets / "plugin.jupyterlab-settings").write_text('{"saveState": true}', "utf-8")
     command = [
         sys.executable, "-m", "jupyterlab", "--no-browser", "--port=0", "--ip=127.0.0.1", "--allow-root",
         "--expose-app-in-browser", "--LabApp.news_url=None", f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={root}",
@@ -106,9 +109,8 @@ class Notebook:
             index,
         )
 
-    def save(self, *, widget_state: bool) -> None:
-        if widget_state:
-            self.command("@jupyter-widgets/jupyterlab-manager:saveWidgetState")
+    def save(self) -> None:
+        """Save it, widget state included: the server's settings say so (the worst case for privacy)."""
         self.page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
 
     @property

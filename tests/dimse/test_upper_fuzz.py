@@ -130,3 +130,11 @@ def test_undamaged_streams_survive():
     rng = random.Random(0)
     assert not survive("acceptor", b"".join(STREAMS["acceptor"][:3]), rng)
     assert not survive("requestor", b"".join(STREAMS["requestor"][:2]), rng)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("role", STREAMS)
+def test_a_million_damaged_streams(role, soak_seed):
+    rng = random.Random(f"{role} {soak_seed}")
+    for _ in range(500_000):
+        survive(role, damaged(STREAMS[role], rng), rng)

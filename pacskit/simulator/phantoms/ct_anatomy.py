@@ -171,7 +171,7 @@ def _vessels(rng: np.random.Generator) -> NDArray[np.float64]:
         while buds:
             start, way, radius = buds.pop()
             length = 5 + radius * rng.uniform(2, 5)
-            steps = np.arange(0, length, max(0.6, radius * 0.5))
+            steps = np.arange(0, length, max(0.9, radius * 0.8))
             taper = np.linspace(radius, radius * 0.82, len(steps))
             rows.append(np.column_stack((start + steps[:, None] * way, taper)))
             if radius > 0.75:
@@ -199,5 +199,5 @@ def _tree(
         if not part.size:
             continue
         sphere = np.sqrt((x[:, columns] - cx) ** 2 + (y[rows] - cy) ** 2 + (cz - z) ** 2) - radius
-        inside = np.clip(0.5 - np.maximum(sphere, lung[rows, columns] + 2), 0, 1)
+        inside = np.minimum(np.maximum(0.5 - np.maximum(sphere, lung[rows, columns] + 2), 0), 1)
         np.maximum(part, part + inside * (110 - part), out=part)
