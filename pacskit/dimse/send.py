@@ -47,7 +47,7 @@ class Outgoing(Protocol):
         """For re-encoding."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class SendReport:
     """What became of each instance."""
 
@@ -57,6 +57,9 @@ class SendReport:
     """(what, why)"""
     bytes: int = 0
     seconds: float = 0.0
+
+    def __repr__(self) -> str:
+        return f"<SendReport: {self}>"
 
     def __str__(self) -> str:
         rate = self.sent / self.seconds if self.seconds else 0.0
