@@ -11,6 +11,11 @@ import pytest
 from driven_lab import Notebook, write
 from playwright.sync_api import Browser, Page
 
+from pacskit.archive.outgoing import OutgoingFile
+from pacskit.dimse.send import send
+from pacskit.peers import PeerAddress
+from pacskit.simulator import phantoms
+
 QUICK_START = "00-quickstart.ipynb"
 NAME = re.compile(r"Müller|Phantom\W+Ada|PHANTOM-(CT|MR|US)|山田|Yamada")
 PNG = "iVBORw0KGgo"
@@ -68,12 +73,20 @@ station
 """
 SEND = 'Scanner(station).send("mr", progress=False)\nScanner(station).send("us", progress=False)'
 BUSY = """
-import threading, time
-threading.Timer(1.0, lambda: Scanner(station).send("ct", progress=False)).start()
-end = time.monotonic() + 10
+import time
+end = time.monotonic() + 15
 while time.monotonic() < end:
     pass
 """
+
+
+def send_from_outside(notebook: Notebook, folder: Path) -> None:
+    """As a scanner would: from another process, to the address that the dashboard shows."""
+    shown = notebook.dashboard.locator(".pk-strip").inner_text()
+    port = int(re.search(r"127\.0\.0\.1:(\d+)", shown)[1])
+    files = phantoms.write(folder / "sent", ("ct",), slices=6, size=128)
+    report = send(PeerAddress("PACSKIT", "127.0.0.1", port), [OutgoingFile.read(path) for path in files])
+    assert report.sent == len(files)
 
 
 def test_live_while_a_cell_is_busy_and_series_are_chosen(page: Page, address: str, folder: Path) -> None:
@@ -84,6 +97,7 @@ def test_live_while_a_cell_is_busy_and_series_are_chosen(page: Page, address: st
     notebook.until(lambda: page.locator(".pk-study").count() == 2)
     notebook.until(notebook.picture)
     notebook.run(2, wait=False)
+    send_from_outside(notebook, folder)
     notebook.until(lambda: page.locator(".pk-study").count() == 3, 9, "the table stood still")
     assert notebook.count(2) is None, "the cell was over: nothing is proven"
     # and what a person does is answered while the cell runs
