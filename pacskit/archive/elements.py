@@ -19,6 +19,8 @@ VALUE_LIMIT = 1 << 16
 """Longest value kept, in bytes."""
 DEPTH = 100
 """Sequences of undefined length within each other; deeper ones no reader opens."""
+INFLATED_LIMIT = 1 << 30
+"""Bytes a deflated data set may become: 1 MB of it can stand for 1 GB, and all of it is walked."""
 UNDEFINED = 0xFFFFFFFF
 _LONG_VRS = frozenset(
     (b"OB", b"OW", b"OF", b"OD", b"OL", b"OV", b"SQ", b"UC", b"UR", b"UT", b"UN", b"SV", b"UV")
@@ -40,6 +42,7 @@ class _Stream:
         self._read, self._offset, self._size = read, offset, size
         self._inflate = zlib.decompressobj(-15) if deflated else None
         self._buffer, self._position, self._passed = b"", 0, 0
+        self._inflated = 0
 
     @property
     def position(self) -> int:
@@ -57,12 +60,15 @@ class _Stream:
                 if not raw:
                     raw = self._read(PIECE, self._offset)
                     self._offset += len(raw)
-                if not raw:
-                    raise BadDataSet("the deflated data set ends early")
                 try:
-                    piece = self._inflate.decompress(raw, PIECE)
+                    piece = self._inflate.decompress(raw, PIECE)  # without raw: what zlib holds back
                 except zlib.error as error:
                     raise BadDataSet(f"the data set cannot be inflated: {error}") from error
+                if not raw and not piece and not self._inflate.eof:
+                    raise BadDataSet("the deflated data set ends early")
+            self._inflated += len(piece)
+            if self._inflated > INFLATED_LIMIT:
+                raise BadDataSet(f"the deflated data set becomes more than {INFLATED_LIMIT} bytes")
         if not piece:
             return False
         self._buffer = self._buffer[self._position :] + piece

@@ -47,6 +47,8 @@ _CHARACTER_SET = 0x00080005
 _TAGS = {int(tag_for_keyword(keyword) or 0): keyword for keyword in KEYWORDS}
 _WANTED = frozenset((*_TAGS, _CHARACTER_SET))
 _INTEGER_LIMIT = 1 << 31
+_MILLISECONDS_LIMIT = 9_000_000_000_000
+"""In the year 2255: nanoseconds in 64 bits, as pandas counts, end a little later."""
 _CONTROL = re.compile("[\0-\x1f\x7f]")
 _TEXT = frozenset(("LO", "SH", "ST", "LT", "UT", "UC"))
 
@@ -110,10 +112,13 @@ def receipt(head: FileHead, fallback_ms: int) -> tuple[int, str]:
     if head.private:
         try:
             content = json.loads(head.private.rstrip(b"\0 "))
-            return int(content["received_ms"]), str(content["received_from"])
-        except (ValueError, KeyError, TypeError):
-            pass
-    return fallback_ms, head.text(0x0016) or head.text(0x0017)
+            received_ms, received_from = int(content["received_ms"]), _clean(str(content["received_from"]))
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+            pass  # somebody wrote there who is not us
+        else:
+            if 0 <= received_ms < _MILLISECONDS_LIMIT:
+                return received_ms, received_from
+    return min(max(fallback_ms, 0), _MILLISECONDS_LIMIT), head.text(0x0016) or head.text(0x0017)
 
 
 def read_attributes(read: Read, offset: int, size: int, transfer_syntax_uid: str) -> Attributes:
@@ -165,6 +170,8 @@ def _value(raw: bytes, vr: str, encodings: tuple[str, ...], order: str) -> Any:
         return _clean("=".join(name.components))
     if vr in _TEXT:
         return _clean(charset.decode_bytes(raw, list(encodings), TEXT_VR_DELIMS))
+    if vr == "UI":  # a NUL pads at the end; within, it must not vanish and leave a UID behind
+        return _CONTROL.sub("?", raw.decode("ascii", "replace").rstrip(" \0").lstrip(" "))
     text = _clean(raw.decode("ascii", "replace"))
     if vr == "IS":
         return _integer(text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from pacskit.archive.header import Attributes
 
@@ -29,20 +29,37 @@ def identity(attributes: Attributes) -> str:
     return "\x1f".join(parts)
 
 
+def _differ(one: list[str]) -> Callable[[list[str]], bool]:
+    """Whether another is another patient: ID or issuer, or name or birth date where both have one.
+
+    A name or birth date that one of them leaves out contradicts nothing; the rows stay apart all the same,
+    since a third instance may come that decides it otherwise, and answers must not depend on the order.
+    """
+
+    def differs(other: list[str]) -> bool:
+        return one[:2] != other[:2] or any(
+            mine != theirs for mine, theirs in zip(one[2:], other[2:], strict=True) if mine and theirs
+        )
+
+    return differs
+
+
 def conflict(study_uid: str, own: str, others: Iterable[tuple[str, str]]) -> str:
     """Why this study row is doubtful; empty where it is not. `others` are (study UID, identity) in any order.
 
     The sentence names studies, never patients: it may be shown where identifiers are masked.
     """
     patient = own.split("\x1f")
+    differs = _differ(patient)
     same_study = False
     same_id: set[str] = set()
     for other_uid, other in others:
-        if other == own:
+        who = other.split("\x1f")
+        if not differs(who):
             continue
         if other_uid == study_uid:
             same_study = True
-        elif patient[0] and other.split("\x1f")[:2] == patient[:2]:
+        elif patient[0] and who[:2] == patient[:2]:
             same_id.add(other_uid)
     sentences = []
     if same_study:

@@ -64,7 +64,8 @@ def import_paths(
     for given in (Path(path) for path in paths):
         if not given.exists():
             report.skipped.append((given, "there is no such file or folder"))
-        files.extend(_files(given, own))
+            continue
+        files.extend(_files(given, own, report))
     for number, path in enumerate(files, 1):
         try:
             duplicate = _import_one(path, begin)
@@ -86,11 +87,16 @@ def _reason(error: Exception) -> str:
     return str(error)
 
 
-def _files(path: Path, own: Path) -> Iterator[Path]:
-    if path.is_file():
+def _files(path: Path, own: Path, report: ImportReport) -> Iterator[Path]:
+    """Links to folders are not followed: they may lead in circles."""
+    if not path.is_dir():
         yield path
         return
-    for folder, folders, names in os.walk(path):
+
+    def failed(error: OSError) -> None:
+        report.skipped.append((Path(error.filename), _reason(error)))
+
+    for folder, folders, names in os.walk(path, onerror=failed):
         folders[:] = sorted(name for name in folders if (Path(folder) / name).resolve() != own)
         if Path(folder).resolve() == own:
             folders.clear()

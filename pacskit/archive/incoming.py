@@ -15,6 +15,10 @@ from pacskit.archive.header import Header, Origin, check_command, read_attribute
 from pacskit.errors import ArchiveError
 from pacskit.imaging.part10 import file_head
 
+UNFINISHED = b"pacskit: unfinished"
+"""Stands in the preamble until the whole data set is there: one that was cut between two elements reads
+like a whole one, and must not be adopted after a kill."""
+
 
 @dataclass(frozen=True, slots=True)
 class Stored:
@@ -74,7 +78,7 @@ class Incoming:
             self._descriptor = os.open(self.part, flags, FILE_MODE)
         except OSError as error:
             raise ArchiveError(cannot_write(folder, error)) from error
-        self._head: bytes | None = head
+        self._head: bytes | None = UNFINISHED + head[len(UNFINISHED) :]
         self._over = False
 
     def write(self, buffers: Sequence[bytes | memoryview]) -> None:
@@ -108,6 +112,7 @@ class Incoming:
             check_command(attributes, self._sop_class_uid, self._sop_instance_uid)
             origin = self._origin
             header = Header(attributes, self._transfer_syntax_uid, origin.received_ms, origin.received_from)
+            system.write_at(descriptor, bytes(len(UNFINISHED)), 0)
             return self._keep(self.part, descriptor, header, self._head_size, self._close)
         except OSError as error:
             raise ArchiveError(cannot_write(self._folder, error)) from error

@@ -29,6 +29,8 @@ QUEUE_LIMIT = 10_000
 """Rows that may wait; a receiver that is faster than the index waits then."""
 BATCH = 500
 BUSY_SECONDS = 30.0
+FULL_SECONDS = 1.0
+"""Between two attempts to write to a full disk."""
 
 Committed = Callable[[list[Row], dict[str, str]], None]
 """Called in the writer's thread with the rows of a batch and its new conflicts (study UID → sentence)."""
@@ -47,7 +49,9 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
 
 
 def _connect_to_read(path: Path) -> sqlite3.Connection:
-    """`mode=ro`; in a folder that cannot be written, with no owner about, SQLite needs `immutable=1`."""
+    """`mode=ro` beside an owner; without one (no -wal) `immutable=1`, or SQLite would make -wal and -shm."""
+    if not path.with_name(f"{path.name}-wal").exists():
+        return _connect(path, "mode=ro&immutable=1")
     connection = _connect(path, "mode=ro")
     try:
         connection.execute("SELECT 1 FROM study LIMIT 1").fetchall()
@@ -58,14 +62,26 @@ def _connect_to_read(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def _code(error: Exception) -> int:
+    """SQLite's primary result code; 0 for errors that are not its."""
+    return int(getattr(getattr(error, "orig", error), "sqlite_errorcode", 0) or 0) & 0xFF
+
+
+def _reason(error: Exception) -> str:
+    """One line, without the statement and its values: those hold names."""
+    return str(getattr(error, "orig", None) or error).partition("\n")[0]
+
+
 def _engine(connect: Callable[[], sqlite3.Connection]) -> Engine:
     # The pool belongs to the engine, not to threads: dispose() closes every connection.
-    return create_engine("sqlite://", creator=connect, poolclass=QueuePool, pool_size=8, max_overflow=120)
+    return create_engine(
+        "sqlite://", creator=connect, poolclass=QueuePool, pool_size=8, max_overflow=120, hide_parameters=True
+    )
 
 
 def _engine_without_pool(connect: Callable[[], sqlite3.Connection]) -> Engine:
     # An immutable connection must not outlive one query: an owner may start at any time.
-    return create_engine("sqlite://", creator=connect, poolclass=NullPool)
+    return create_engine("sqlite://", creator=connect, poolclass=NullPool, hide_parameters=True)
 
 
 class IndexReader:
@@ -74,15 +90,19 @@ class IndexReader:
     def __init__(self, path: Path, pool: bool = False) -> None:
         """Raises ArchiveError where there is no index that can be read."""
         self.path = path
-        self._reading = (_engine if pool else _engine_without_pool)(lambda: _connect_to_read(path))
+        self._reading = (
+            _engine(lambda: _connect(path, "mode=ro"))
+            if pool
+            else _engine_without_pool(lambda: _connect_to_read(path))
+        )
+        # one snapshot for the statements of one query: a rebuild may end between them
+        event.listen(self._reading, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
         try:
             with self.connect() as connection:
                 version = connection.execute(text("PRAGMA user_version")).scalar()
-        except (SQLAlchemyError, sqlite3.Error) as error:
+        except ArchiveError:
             self._reading.dispose()
-            raise ArchiveError(
-                f"the index {path} cannot be read: {error}. `pacskit rebuild` makes it again"
-            ) from error
+            raise
         if version != SCHEMA_VERSION:
             self._reading.dispose()
             raise ArchiveError(
@@ -91,8 +111,14 @@ class IndexReader:
 
     @contextmanager
     def connect(self) -> Iterator[Connection]:
-        with self._reading.connect() as connection:
-            yield connection
+        """A snapshot to read. Raises ArchiveError where the index fails."""
+        try:
+            with self._reading.connect() as connection:
+                yield connection
+        except (SQLAlchemyError, sqlite3.Error) as error:
+            raise ArchiveError(
+                f"the index {self.path} cannot be read: {_reason(error)}. `pacskit rebuild` makes it again"
+            ) from error
 
     def drain(self) -> None:
         """Nothing waits here."""
@@ -110,10 +136,18 @@ class IndexWriter(IndexReader):
         self._writing = _engine(lambda: _connect(path, "mode=rwc"))
         event.listen(self._writing, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
         try:
-            self.new = self._prepare()
-        except (SQLAlchemyError, sqlite3.Error) as error:
+            try:
+                self.new = self._prepare()
+            except (SQLAlchemyError, sqlite3.Error) as error:
+                if _code(error) not in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+                    raise
+                self._writing.dispose()  # damaged: it is a cache, the files have everything
+                for end in ("", "-wal", "-shm"):
+                    path.with_name(path.name + end).unlink(missing_ok=True)
+                self.new = self._prepare()
+        except (SQLAlchemyError, sqlite3.Error, OSError) as error:
             self._writing.dispose()
-            raise ArchiveError(f"the index {path} cannot be written: {error}") from error
+            raise ArchiveError(f"the index {path} cannot be written: {_reason(error)}") from error
         super().__init__(path, pool=True)
         self._changed = threading.Condition()
         self._one_writer = threading.Lock()
@@ -132,14 +166,16 @@ class IndexWriter(IndexReader):
             raw.execute("PRAGMA synchronous=NORMAL")
             version = int(raw.execute("PRAGMA user_version").fetchone()[0])
         with self._writing.begin() as connection:
-            if version not in (0, SCHEMA_VERSION):
-                for (name,) in connection.execute(
-                    text("SELECT name FROM sqlite_master WHERE type='table'")
-                ).all():
+            names = (
+                connection.execute(text("SELECT name FROM sqlite_master WHERE type='table'")).scalars().all()
+            )
+            new = version != SCHEMA_VERSION or not set(metadata.tables) <= set(names)
+            if new:
+                for name in names:
                     connection.exec_driver_sql(f'DROP TABLE IF EXISTS "{name}"')
             metadata.create_all(connection)
             connection.exec_driver_sql(f"PRAGMA user_version={SCHEMA_VERSION}")
-        return version != SCHEMA_VERSION
+        return new
 
     def put(self, row: Row) -> None:
         """Queue a row; waits while the queue is full. Raises ArchiveError once the writer has died."""
@@ -169,8 +205,11 @@ class IndexWriter(IndexReader):
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
         """One write outside the queue (rebuild); the writer's thread waits meanwhile, however long."""
-        with self._one_writer, self._writing.begin() as connection:
-            yield connection
+        try:
+            with self._one_writer, self._writing.begin() as connection:
+                yield connection
+        except (SQLAlchemyError, sqlite3.Error) as error:
+            raise ArchiveError(f"the index {self.path} cannot be written: {_reason(error)}") from error
 
     def _run(self) -> None:
         while True:
@@ -184,17 +223,30 @@ class IndexWriter(IndexReader):
                 with self._one_writer, self._writing.begin() as connection:
                     conflicts = apply_rows(connection, batch)
                 self._committed(batch, conflicts)
-            except Exception as error:
-                log.exception("the index cannot be written")
-                with self._changed:
-                    self.failure = str(error).partition("\n")[0]
-                    self._waiting.clear()
-                    self._changed.notify_all()
-                self._failed(self.failure)
-                return
+            except Exception as error:  # noqa: BLE001 - whatever it was, it must be told
+                if self._give_up(error, batch):
+                    return
+                continue
             with self._changed:
+                self.failure = ""
                 self._done += len(batch)
                 self._changed.notify_all()
+
+    def _give_up(self, error: Exception, batch: list[Row]) -> bool:
+        """Tell it, once. A full disk ends: the rows wait and are tried again; anything else does not."""
+        for_good = _code(error) != sqlite3.SQLITE_FULL
+        with self._changed:
+            told, self.failure = self.failure, _reason(error)
+            if for_good:
+                self._waiting.clear()
+            else:
+                self._waiting.extendleft(reversed(batch))
+            self._changed.notify_all()
+        if not told:
+            log.error("the index cannot be written", exc_info=error)
+            self._failed(self.failure)
+        with self._changed:
+            return for_good or bool(self._changed.wait_for(lambda: self._closing, FULL_SECONDS))
 
     def close(self) -> None:
         """Commit what waits, end the thread, close the connections. Safe to call twice."""

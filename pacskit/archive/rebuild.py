@@ -13,6 +13,7 @@ from sqlalchemy import delete, select
 from pacskit.archive import system
 from pacskit.archive.files import INCOMING, relative_path, walk_files
 from pacskit.archive.header import Header, read_attributes, receipt
+from pacskit.archive.incoming import UNFINISHED
 from pacskit.archive.index import IndexReader, IndexWriter
 from pacskit.archive.rows import Row, apply_rows
 from pacskit.archive.schema import instance, series, study
@@ -63,6 +64,8 @@ def adopt(
         if busy(path):
             continue
         try:
+            if _unfinished(path):
+                raise ValueError("it was still being received")
             row = read_row(folder, f"{INCOMING}/{path.name}")
             target = folder / relative_path(row.header)
             if target.exists() or stored(row.header.sop_instance_uid):
@@ -81,6 +84,11 @@ def adopt(
             with contextlib.suppress(OSError):
                 path.unlink()
             report.discarded += 1
+
+
+def _unfinished(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(UNFINISHED)) == UNFINISHED
 
 
 def _rows(

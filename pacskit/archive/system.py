@@ -77,6 +77,16 @@ def write_all(descriptor: int, buffers: Sequence[Buffer]) -> int:
     return total
 
 
+def write_at(descriptor: int, data: bytes, offset: int) -> None:
+    """Overwrite a few bytes at `offset`. Raises OSError."""
+    positioned = getattr(os, "pwrite", None)
+    if positioned is not None:
+        positioned(descriptor, data, offset)
+        return
+    os.lseek(descriptor, offset, os.SEEK_SET)
+    os.write(descriptor, data)
+
+
 def read_at(descriptor: int, size: int, offset: int) -> bytes:
     """At most `size` bytes from `offset`; fewer only at the file's end."""
     positioned = getattr(os, "pread", None)

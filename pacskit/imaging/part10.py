@@ -12,6 +12,8 @@ PRIVATE_CREATOR_UID = IMPLEMENTATION_CLASS_UID
 """(0002,0100): says that (0002,0102) is ours."""
 
 PREAMBLE = 128
+AE_LENGTH = 16
+"""Characters of an AE title (PS3.5 6.2); what is longer is cut, it may come from a hostile file."""
 META_LIMIT = 1 << 20
 """Longest group 2 that is read, in bytes: a claimed length is no reason to take memory."""
 
@@ -65,7 +67,11 @@ def file_head(
         (0x0027, b"UR", source_address if sending_ae else ""),
         (0x0028, b"UR", receiving_address),
     )
-    parts += [_element(number, vr, _ascii(value)) for number, vr, value in optional if value]
+    parts += [
+        _element(number, vr, _ascii(value[:AE_LENGTH] if vr == b"AE" else value))
+        for number, vr, value in optional
+        if value
+    ]
     if private:
         parts.append(_element(0x0100, b"UI", _ascii(PRIVATE_CREATOR_UID)))
         parts.append(_element(0x0102, b"OB", private))

@@ -25,6 +25,8 @@ class PicturePanel:
         self._changed, self._mask = changed, mask
         self._drawing = False
         self._series = ""
+        self._chosen = False
+        """Whether the person chose an image; until then a growing series is shown at its middle."""
         self._picture = Picture()
         self.slide: Slide | None = None
         self.box = Carrier(self._heard, ready)
@@ -59,9 +61,11 @@ class PicturePanel:
             self._show(self.slider, count > 1)
             self.slider.max = max(1, count)
             if series_uid != self._series:
-                self._series = series_uid
+                self._series, self._chosen = series_uid, False
                 self.slider.value = (count + 1) // 2
                 self._offer()
+            elif not self._chosen:
+                self.slider.value = (count + 1) // 2
             number = min(self.slider.value, count) - 1
             self.slide = self._picture.slide(number, self._window(number))
             self.box.show(self._html(self.slide, number + 1, count))
@@ -101,6 +105,7 @@ class PicturePanel:
 
     def _moved(self, _: object) -> None:
         if not self._drawing:
+            self._chosen = True
             self._changed()
 
     def _preset_chosen(self, _: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any, Protocol
 
 import pandas as pd
@@ -29,7 +30,20 @@ def address(station: Shown) -> str:
     """`host:port` to send to; the settings' own while the listener does not run."""
     status, wanted = station.listener.status, station.settings.listener
     host, port = (status.host, status.port) if status.running else (wanted.host, wanted.port)
+    if host in ("0.0.0.0", "::"):
+        host = address_of_this_computer()
     return f"{host}:{port}" if port else f"{host}, any free port"
+
+
+def address_of_this_computer() -> str:
+    """The IPv4 address others reach it at: that of the interface towards the network. Nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # TEST-NET-1: connecting a UDP socket only looks up a route
+            found: str = probe.getsockname()[0]
+        except OSError:
+            return "127.0.0.1"
+    return found
 
 
 def html(station: Shown) -> str:

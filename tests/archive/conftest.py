@@ -18,15 +18,6 @@ from pacskit.archive import Archive, Origin, Stored
 from pacskit.events import EventBus
 from pacskit.settings.models import ArchiveSettings
 
-SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"
-
-
-@pytest.fixture(scope="session")
-def shared_data() -> Path:
-    if not SHARED.is_dir():
-        pytest.skip("the shared data are not here")
-    return SHARED
-
 
 @pytest.fixture
 def events() -> EventBus:

@@ -64,14 +64,15 @@ class Notebook:
 
     def __init__(self, page: Page, address: str, name: str, *, dark: bool = False) -> None:
         self.page, self.name = page, name
-        page.goto(f"{address}lab/tree/{name}?token={TOKEN}")
+        # A workspace of its own: else what an earlier test had open would be opened again, and be current.
+        page.goto(f"{address}lab/workspaces/{Path(name).stem}/tree/{name}?token={TOKEN}")
         page.wait_for_selector(".jp-NotebookPanel:visible .jp-Cell", timeout=90_000)
         self.until(self._has_kernel, 60, "the notebook got no kernel")
         # The left side bar takes room that the tests want to measure.
         self.command("application:toggle-left-area") if page.locator("#jp-left-stack").is_visible() else None
         if dark:
             self.command("apputils:change-theme", {"theme": "JupyterLab Dark"})
-            page.wait_for_selector("body[data-jp-theme-light='false']")
+            page.wait_for_selector("body[data-jp-theme-light='false']", state="attached")
 
     def _has_kernel(self) -> bool:
         """A kernel runs and is connected; JupyterLab's question which one to take is answered."""
