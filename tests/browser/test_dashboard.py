@@ -43,7 +43,9 @@ def test_quick_start(page: Page, address: str, folder: Path, artifacts: Path) ->
     notebook.until(notebook.picture, otherwise="no picture of the study that came")
     notebook.run(3)
     notebook.run(4)
-    assert page.locator(".jp-RenderedText[data-mime-type='application/vnd.jupyter.stderr']").count() == 0
+    for wrong in ("stderr", "error"):
+        assert page.locator(f"[data-mime-type='application/vnd.jupyter.{wrong}']").count() == 0
+    assert "(40, 512, 512)" in page.locator(".jp-OutputArea").last.inner_text()
     notebook.dashboard.scroll_into_view_if_needed()
     page.screenshot(path=artifacts / "quickstart.png")
 

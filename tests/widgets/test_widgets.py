@@ -13,6 +13,8 @@ from pacskit.simulator import Scanner
 from pacskit.widgets import words
 from pacskit.widgets.dashboard import Dashboard
 
+ROOT = Path(__file__).resolve().parents[2]
+
 CELLS = """
 import tempfile, pacskit
 from pacskit.simulator import Scanner
@@ -69,3 +71,12 @@ def test_nbclient_saves_neither_name_nor_pixels() -> None:
     assert "phantom^ada" not in saved.casefold()
     assert "phantom, ada" not in saved.casefold()
     assert "phantom-us" not in saved.casefold()
+
+
+def test_the_quick_start_runs_from_top_to_bottom() -> None:
+    notebook = nbformat.read(ROOT / "notebooks" / "00-quickstart.ipynb", as_version=4)
+    NotebookClient(notebook, timeout=120, kernel_name="python3", store_widget_state=True).execute()
+    saved = nbformat.writes(notebook)
+    assert "(40, 512, 512)" in saved, "the last cell prints the volume's shape"
+    for secret in ("iVBORw0KGgo", "Müller", "M\\u00fcller", "PHANTOM-CT"):
+        assert secret not in saved
