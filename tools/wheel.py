@@ -13,7 +13,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 NOTEBOOK = "notebooks/00-quickstart.ipynb"
 
 
-class QuickStartInWheel(BuildHookInterface[Any]):
+class QuickStartInWheel(BuildHookInterface[Any]):  # type: ignore[misc, unused-ignore]
     """Puts the notebook at `pacskit/notebooks/`; raises FileNotFoundError when a real wheel would lack it."""
 
     PLUGIN_NAME = "custom"

@@ -72,6 +72,7 @@ class Association:
         self._store = StoreReceiver(begin, refused, self.counters)
         self._command = bytearray()
         self._skipping = False
+        self._message_context = 0
         self._stopping = False
         self._answered = b""
         self._thread = threading.Thread(target=self._run, name=f"pacskit-association-{number}", daemon=True)
@@ -79,7 +80,12 @@ class Association:
     def start(self, answer: bytes) -> None:
         """Send the A-ASSOCIATE-AC and serve."""
         self._answered = answer
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as error:  # the system has no thread left: this one goes, the service stays
+            self._send_last(self._connection.abort(2, 0))
+            self._sock.close()
+            self._ended(self, "fault", str(error))
 
     def stop(self) -> None:
         """End it: the peer gets an A-ABORT after the answer that is being written."""
@@ -157,6 +163,11 @@ class Association:
             connection.buffer_updated(count)
 
     def _fragment(self, fragment: Fragment) -> None:
+        if self._command or self._store.active or self._skipping:  # a message has one context (PS3.8 E.1)
+            if fragment.context_id != self._message_context:
+                raise ProtocolError(6, "a message was continued in another presentation context")
+        else:
+            self._message_context = fragment.context_id
         if not fragment.is_command:
             if self._store.active:
                 self._store.data(fragment.data)

@@ -14,7 +14,7 @@ TCP_QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 SO_EXCLUSIVEADDRUSE: int | None = getattr(socket, "SO_EXCLUSIVEADDRUSE", None)
 
 
-def listen(host: str, port: int, backlog: int = 128) -> socket.socket:
+def listen(host: str, port: int, backlog: int = 1024) -> socket.socket:
     """A listening socket that shares its port with nobody. Raises PortTaken or ServiceError at once.
 
     SO_REUSEADDR lets a restarted kernel take its port from connections in TIME_WAIT; on Windows the
