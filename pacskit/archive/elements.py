@@ -150,6 +150,8 @@ def walk(
             else:
                 raise BadDataSet(f"an item stands where none may, at byte {at}")
             continue
+        if found and not stack and not head.strip(b"\0"):
+            break  # padding with zeros up to a block's end
         if items:
             raise BadDataSet(f"an element stands where an item should, at byte {at}")
         if implicit:
@@ -162,8 +164,6 @@ def walk(
                     raise BadDataSet(f"the data set ends early, at byte {at}")
                 length = long_of(rest)[0]
             elif vr not in _VRS:
-                if tag == 0 and not head.strip(b"\0") and found:
-                    break  # padding with zeros up to a block's end
                 vr, length = b"", long_of(head[4:])[0]  # an implicit element among explicit ones: seen
         if not stack:
             if tag <= last and tag < 0x00080000:

@@ -49,6 +49,7 @@ _WANTED = frozenset((*_TAGS, _CHARACTER_SET))
 _INTEGER_LIMIT = 1 << 31
 _MILLISECONDS_LIMIT = 9_000_000_000_000
 """In the year 2255: nanoseconds in 64 bits, as pandas counts, end a little later."""
+_ISO = re.compile(r"\AISO[ _-]?(2022)?[ _-]?IR[ _-]?(\d+)\Z", re.IGNORECASE)
 _CONTROL = re.compile("[\0-\x1f\x7f]")
 _TEXT = frozenset(("LO", "SH", "ST", "LT", "UT", "UC"))
 
@@ -154,10 +155,21 @@ def check_command(attributes: Attributes, sop_class_uid: str, sop_instance_uid: 
         raise Refused(STATUS_MISMATCH, "the SOP Class UID of the data set is not that of the command")
 
 
+def _spelt(found: re.Match[str]) -> str:
+    return f"ISO 2022 IR {found[2]}" if found[1] else f"ISO_IR {found[2]}"
+
+
 @lru_cache(maxsize=256)
 def _encodings(value: str) -> tuple[str, ...]:
+    """Python's names for a Specific Character Set (PS3.3 C.12.1.1.2).
+
+    Misspelt ones are mended here and unknown ones left out, since pydicom would warn of them on stderr, in
+    the peer's own words, from the association's thread.
+    """
+    terms = [_ISO.sub(_spelt, term.strip()) for term in value.split("\\")]
+    known = [term for term in terms if term in charset.python_encoding]
     try:
-        return tuple(charset.convert_encodings(value.split("\\") if value else None))
+        return tuple(charset.convert_encodings(known or None))
     except (LookupError, ValueError):
         return ("latin-1",)
 

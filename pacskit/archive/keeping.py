@@ -5,6 +5,7 @@ Files are the truth: data on the disk, rename, names on the disk, then the answe
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Callable
@@ -76,12 +77,17 @@ class Keeper:
                 system.sync_data(descriptor)
             close()
             self._place(part, self._folder / relative)
+            try:
+                self._index.put(Row(header, relative, size))
+            except BaseException:  # its sender is told that it failed: then it must not be here either
+                with contextlib.suppress(OSError):
+                    (self._folder / relative).unlink()
+                raise
         except BaseException:
             self._withdraw(uid, claim)
             raise
         claim.path = relative
         claim.decided.set()
-        self._index.put(Row(header, relative, size))
         return self._told(header, relative, size, False)
 
     def committed(self, rows: list[Row]) -> None:

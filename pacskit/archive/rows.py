@@ -134,37 +134,42 @@ def _summarise(connection: Connection, study_key: int) -> None:
     connection.execute(update(study).where(study.c.key == study_key).values(**values))
 
 
+def _patient(who: str) -> tuple[str, str]:
+    patient_id, issuer = who.split("\x1f")[:2]
+    return patient_id, issuer
+
+
 def _judge(connection: Connection, touched: list[tuple[str, str]]) -> dict[str, str]:
     """Conflicts of all studies that share a UID or a patient with the touched ones."""
     if not touched:
         return {}
-    uids = sorted({uid for uid, _ in touched})
-    patients = sorted({tuple(who.split("\x1f")[:2]) for _, who in touched if who.split("\x1f")[0]})
     columns = (study.c.key, study.c.StudyInstanceUID, study.c.identity, study.c.conflict)
-    near: dict[int, Any] = {}
-    wheres = [study.c.StudyInstanceUID.in_(uids)]
-    if patients:
-        wheres.append(tuple_(study.c.PatientID, study.c.IssuerOfPatientID).in_(patients))
-    for where in wheres:
-        near |= {row.key: row for row in connection.execute(select(*columns).where(where)).all()}
-    # a study of the same UID may belong to a patient whose other studies are not near: those count too
+
+    def sharing(pairs: Iterable[tuple[str, str]]) -> dict[int, Any]:
+        """Rows with the UID or the patient of one of these (study UID, identity)."""
+        pairs = list(pairs)
+        wheres = [study.c.StudyInstanceUID.in_(sorted({uid for uid, _ in pairs}))]
+        patients = sorted({_patient(who) for _, who in pairs if _patient(who)[0]})
+        if patients:
+            wheres.append(tuple_(study.c.PatientID, study.c.IssuerOfPatientID).in_(patients))
+        found: dict[int, Any] = {}
+        for where in wheres:
+            found |= {row.key: row for row in connection.execute(select(*columns).where(where)).all()}
+        return found
+
+    near = sharing(touched)
+    # each of them is judged among all that share with it, not only with the touched ones
+    context = sharing((row.StudyInstanceUID, row.identity) for row in near.values())
     new: dict[str, str] = {}
     changed: list[Values] = []
     by_uid: dict[str, list[tuple[str, str]]] = {}
-    by_patient: dict[tuple[str, ...], list[tuple[str, str]]] = {}
-    others = {tuple(row.identity.split("\x1f")[:2]) for row in near.values()} - set(patients)
-    others = {who for who in others if who[0]}
-    context = dict(near)
-    if others:
-        where = tuple_(study.c.PatientID, study.c.IssuerOfPatientID).in_(sorted(others))
-        context |= {row.key: row for row in connection.execute(select(*columns).where(where)).all()}
+    by_patient: dict[tuple[str, str], list[tuple[str, str]]] = {}
     for row in context.values():
-        by_uid.setdefault(row.StudyInstanceUID, []).append((row.StudyInstanceUID, row.identity))
-        by_patient.setdefault(tuple(row.identity.split("\x1f")[:2]), []).append(
-            (row.StudyInstanceUID, row.identity)
-        )
+        pair = (row.StudyInstanceUID, row.identity)
+        by_uid.setdefault(row.StudyInstanceUID, []).append(pair)
+        by_patient.setdefault(_patient(row.identity), []).append(pair)
     for row in near.values():
-        neighbours = by_uid[row.StudyInstanceUID] + by_patient[tuple(row.identity.split("\x1f")[:2])]
+        neighbours = by_uid[row.StudyInstanceUID] + by_patient[_patient(row.identity)]
         sentence = conflict(row.StudyInstanceUID, row.identity, neighbours)
         if sentence != row.conflict:
             changed.append({"of": row.key, "sentence": sentence})

@@ -131,3 +131,15 @@ def test_any_order_gives_the_same_answers(data: st.DataObject) -> None:
     for one, other in zip(*tables, strict=True):
         columns = [column for column in one if column != "path"]
         assert_frame_equal(one[columns], other[columns])
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["in order", "late"])
+def test_attributes_of_the_first_receipt_of_the_last(
+    archive: Archive, send: Send, order: tuple[int, int]
+) -> None:
+    for number in order:
+        dataset = make(f"9.{number}", StudyDescription=("Head", "Foot")[number])
+        send(dataset, at=(10.0, 20.0)[number], ae=("FIRST", "LAST")[number])
+        archive.drain()
+    row = archive.studies().iloc[0]
+    assert (row.study_description, row.received_from, row.received_at.timestamp()) == ("Head", "LAST", 20.0)

@@ -114,7 +114,9 @@ def test_deflated_bomb_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_deflated_in_pieces_of_any_size(piece: int, level: int) -> None:
     """What zlib holds back when its input ends is still asked for."""
     packer = zlib.compressobj(level, zlib.DEFLATED, -15)
-    body = packer.compress(GOOD + b"\x09\x10\x10\x10OB\0\0" + (200_000).to_bytes(4, "little") + bytes(200_000))
+    body = packer.compress(
+        GOOD + b"\x09\x10\x10\x10OB\0\0" + (200_000).to_bytes(4, "little") + bytes(200_000)
+    )
     body += packer.flush()
     found = read_attributes(lambda size, at: body[at : at + min(size, piece)], 0, len(body), DEFLATED)
     assert found["PatientID"] == "001"

@@ -28,7 +28,9 @@ def deflated(body: bytes) -> bytes:
 
 
 GOOD = encode(make())
-DEEP = struct.pack("<HH2sHI", 0x0040, 0xA730, b"SQ", 0, 0xFFFFFFFF) + struct.pack("<HHI", 0xFFFE, 0xE000, 0xFFFFFFFF)
+DEEP = struct.pack("<HH2sHI", 0x0040, 0xA730, b"SQ", 0, 0xFFFFFFFF) + struct.pack(
+    "<HHI", 0xFFFE, 0xE000, 0xFFFFFFFF
+)
 CLOSE = struct.pack("<HHI", 0xFFFE, 0xE00D, 0) + struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
 BAD = {
     "empty": b"",
@@ -59,7 +61,8 @@ def test_bad_file_is_reported_and_never_indexed(archive: Archive, tmp_path: Path
     report = archive.import_paths([bad])
     assert (report.stored, report.duplicates) == (0, 0)
     ((path, reason),) = report.skipped
-    assert path == bad and len(reason) > 10
+    assert path == bad
+    assert len(reason) > 10
     assert archive.studies().empty
     assert not list((archive.folder / "incoming").iterdir())
     assert not list(archive.folder.rglob("*.dcm"))
@@ -77,7 +80,8 @@ def test_truncated_files_of_pydicom(archive: Archive, name: str) -> None:
     path = get_testdata_file(name)
     assert path is not None
     report = archive.import_paths([str(path)])
-    assert report.stored == 0 and "ends" in report.skipped[0][1]
+    assert report.stored == 0
+    assert "ends" in report.skipped[0][1]
 
 
 def test_folder_with_junk(archive: Archive, tmp_path: Path) -> None:

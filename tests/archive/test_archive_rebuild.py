@@ -15,7 +15,15 @@ from pacskit.events import EventBus
 from pacskit.settings.models import ArchiveSettings
 from tests.archive.conftest import make, send_to
 
-COLUMNS = ["received_at", "received_from", "instances", "bytes", "PatientBirthDate", "ProtocolName", "conflict"]
+COLUMNS = [
+    "received_at",
+    "received_from",
+    "instances",
+    "bytes",
+    "PatientBirthDate",
+    "ProtocolName",
+    "conflict",
+]
 LEVELS = ("study", "series", "instance")
 
 
@@ -34,7 +42,12 @@ def fill(archive: Archive) -> None:
     number = 0
     for study in ("1.2.3", "1.2.4", "1.2.5"):
         for series in ("0", "1"):
-            for about in ({}, {"PatientBirthDate": ""}, {"PatientName": "Яков^Müller=山田"}, {"PatientID": ""}):
+            for about in (
+                {},
+                {"PatientBirthDate": ""},
+                {"PatientName": "Яков^Müller=山田"},
+                {"PatientID": ""},
+            ):
                 number += 1
                 dataset = make(f"9.{number}", study, f"{study}.{series}", InstanceNumber=number, **about)
                 send_to(archive, dataset, ae="CT99" if number % 3 else "MR1", at=1e9 + number // 4 + 0.123)
@@ -48,7 +61,8 @@ def filled(tmp_path: Path, fast: ArchiveSettings) -> tuple[Path, list[pd.DataFra
     with Archive.create_or_open(tmp_path / "archive", EventBus(), fast) as archive:
         fill(archive)
         found = answers(archive)
-    assert len(found[0]) == 12 and (found[0].conflict != "").any()
+    assert len(found[0]) == 12
+    assert (found[0].conflict != "").any()
     assert set(found[3].received_from) == {"CT99", "MR1", "import"}
     return tmp_path / "archive", found
 
@@ -95,9 +109,7 @@ def test_readers_see_the_same(filled: tuple[Path, list[pd.DataFrame]], events: E
             assert_same(answers(reader), before)
 
 
-def test_damaged_files_are_named_and_stay(
-    filled: tuple[Path, list[pd.DataFrame]], events: EventBus
-) -> None:
+def test_damaged_files_are_named_and_stay(filled: tuple[Path, list[pd.DataFrame]], events: EventBus) -> None:
     folder, _ = filled
     victim = sorted(folder.rglob("*.dcm"))[0]
     victim.write_bytes(victim.read_bytes()[:-3])

@@ -113,6 +113,24 @@ def test_live_while_a_cell_is_busy_and_series_are_chosen(page: Page, address: st
     # a filter is typed
     notebook.dashboard.get_by_placeholder("Filter").fill("US")
     notebook.until(lambda: page.locator(".pk-study").count() == 1)
+    # and the service is stopped and started by a click
+    for button, state in (("Stop", "stopped"), ("Start", "running")):
+        notebook.dashboard.get_by_role("button", name=button, exact=True).click()
+        notebook.dashboard.get_by_text(f"DICOM Listener {state}").wait_for()
+
+
+def test_without_anywidget_core_widgets_take_over_and_say_why(page: Page, address: str, folder: Path) -> None:
+    page.route("**/anywidget/**", lambda route: route.abort())
+    write(folder / "plain.ipynb", SETUP, SEND)
+    notebook = Notebook(page, address, "plain.ipynb")
+    notebook.run(0)
+    notebook.dashboard.get_by_text("does not have anywidget").wait_for(timeout=30_000)
+    notebook.run(1)
+    notebook.until(lambda: page.locator(".pk-study").count() == 2)
+    notebook.until(notebook.picture, otherwise="no picture in the core widget")
+    before = notebook.picture()
+    notebook.dashboard.get_by_role("slider").press("End")
+    notebook.until(lambda: notebook.picture() != before, otherwise="the slider did not change the image")
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
