@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ class PicturePanel:
 
     def __init__(self, changed: Callable[[], None], ready: Callable[[], None], *, mask: bool) -> None:
         self._changed, self._mask = changed, mask
-        self._drawing = False
+        self._own = threading.local()
         self._series = ""
         self._chosen = False
         """Whether the person chose an image; until then a growing series is shown at its middle."""
@@ -46,6 +47,15 @@ class PicturePanel:
         self.widget = w.VBox([self.box.widget, self.controls])
         self.widget.add_class("pk-right")
         self._presets: dict[str, Window] = {}
+
+    @property
+    def _drawing(self) -> bool:
+        """Whether this very thread writes the controls: what a person moves meanwhile comes in another."""
+        return getattr(self._own, "drawing", False)
+
+    @_drawing.setter
+    def _drawing(self, value: bool) -> None:
+        self._own.drawing = value
 
     def draw(self, series_uid: str, paths: Sequence[Path]) -> None:
         """Show the series; called by the dashboard's thread, under its lock."""

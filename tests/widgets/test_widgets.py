@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import nbformat
@@ -12,6 +13,7 @@ import pacskit
 from pacskit.simulator import Scanner
 from pacskit.widgets import words
 from pacskit.widgets.dashboard import Dashboard
+from pacskit.widgets.picture_panel import PicturePanel
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -80,3 +82,17 @@ def test_the_quick_start_runs_from_top_to_bottom() -> None:
     assert "(40, 512, 512)" in saved, "the last cell prints the volume's shape"
     for secret in ("iVBORw0KGgo", "Müller", "M\\u00fcller", "PHANTOM-CT"):
         assert secret not in saved
+
+
+def test_a_move_during_a_redraw_is_not_lost() -> None:
+    """The person's move comes in another thread than the redraw that goes on."""
+    asked: list[bool] = []
+    panel = PicturePanel(lambda: asked.append(True), lambda: None, mask=False)
+    panel.slider.max = 10
+    panel._drawing = True
+    panel.slider.value = 3
+    assert not asked, "what the redraw itself writes asks for nothing"
+    person = threading.Thread(target=lambda: setattr(panel.slider, "value", 7))
+    person.start()
+    person.join()
+    assert asked == [True]
