@@ -98,7 +98,10 @@ class Archive:
 
     def rebuild(self, progress: Callable[[int], None] | None = None) -> RebuildReport:
         """Make the index again from the files; `progress` gets the number of instances read so far."""
-        return self._mine().rebuild(progress)
+        owner = self._mine()
+        report = owner.rebuild(progress)
+        owner.tell_of(self.studies()["study_uid"])
+        return report
 
     # -- asking
 
@@ -237,6 +240,10 @@ class _Owner:
         self._events.publish(StudiesChanged(study_uids=frozenset(row.header.study_uid for row in rows)))
         for study_uid, reason in conflicts.items():
             self._events.publish(ConflictFound(study_uid=study_uid, reason=reason))
+
+    def tell_of(self, study_uids: Iterable[str]) -> None:
+        """Whoever shows these studies asks anew."""
+        self._events.publish(StudiesChanged(study_uids=frozenset(study_uids)))
 
     def _failed(self, reason: str) -> None:
         self._events.publish(ArchiveFailed(reason=reason))

@@ -90,7 +90,12 @@ def test_a_rebuild_gives_the_same_answers(received: Path) -> None:
     with pacskit.Station(archive=received) as station:
         before = {level: station.table(level=level) for level in ("study", "series", "instance")}
         studies = station.studies()
-        station.archive.rebuild()
+        with station.events.queue(StudiesChanged) as changed:
+            station.archive.rebuild()
+            told = changed.drain()
+        assert any(set(studies["study_uid"]) <= event.study_uids for event in told), (
+            "a dashboard would not know"
+        )
         pd.testing.assert_frame_equal(station.studies(), studies)
         for level, table in before.items():
             pd.testing.assert_frame_equal(station.table(level=level), table)
