@@ -10,11 +10,11 @@ from pathlib import Path
 from pydicom import Dataset, dcmread
 
 from pacskit.archive.elements import guess_transfer_syntax
+from pacskit.archive.importing import DICOMDIR_CLASS
 from pacskit.imaging.part10 import META_LIMIT, read_head
 
 PIECE = 1 << 20
 IDENTITY = ("SOPClassUID", "SOPInstanceUID")
-DICOMDIR = "1.2.840.10008.1.3.10"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,10 @@ class OutgoingFile:
             header = dcmread(path, force=True, stop_before_pixels=True, specific_tags=list(IDENTITY))
         except Exception as error:  # noqa: BLE001 - pydicom raises many kinds for what is no DICOM
             raise ValueError(f"is not a DICOM file: {error}") from None
-        if "DirectoryRecordSequence" in header or header.file_meta.get("MediaStorageSOPClassUID") == DICOMDIR:
+        if (
+            "DirectoryRecordSequence" in header
+            or header.file_meta.get("MediaStorageSOPClassUID") == DICOMDIR_CLASS
+        ):
             raise ValueError("is a DICOMDIR, a list of files, which is never sent")
         missing = [keyword for keyword in IDENTITY if not header.get(keyword)]
         if missing:

@@ -193,7 +193,6 @@ class Association:
         if command.command_field == C_STORE_RQ and command.has_data_set:
             self._store.start(command, context.abstract_syntax, context.transfer_syntax)
         elif command.command_field == C_ECHO_RQ:
-            self.counters.echoes += 1
             self._skipping = command.has_data_set
             self._answer(context_id, echo_rsp(command))
         elif command.command_field == C_CANCEL_RQ:

@@ -73,8 +73,6 @@ class DicomListener(Service):
             verbs: supported_contexts(accept_private=settings.accept_private, store=Verb.STORE in verbs)
             for verbs in (frozenset({Verb.ECHO}), frozenset({Verb.ECHO, Verb.STORE}))
         }
-        self.last_received = 0.0
-        """Unix time in seconds of the last association that stored something; 0 before."""
 
     def associations(self) -> list[AssociationInfo]:
         """Those open now, oldest first."""
@@ -205,8 +203,6 @@ class DicomListener(Service):
         with self._lock:
             self._associations.pop(association.number, None)
         counters = association.counters
-        if counters.stored:
-            self.last_received = time.time()
         log.info(
             "association %d of %s at %s: %s%s; stored %d, refused %d",
             association.number,

@@ -43,7 +43,6 @@ class Counters:
     stored: int = 0
     refused: int = 0
     bytes: int = 0
-    echoes: int = 0
 
 
 class StoreReceiver:

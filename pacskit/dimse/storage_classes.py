@@ -8,14 +8,18 @@ from collections.abc import Mapping
 
 from pydicom.uid import UID_dictionary  # type: ignore[attr-defined]
 
-VERIFICATION = "1.2.840.10008.1.1"
-IMPLICIT_LE = "1.2.840.10008.1.2"
-EXPLICIT_LE = "1.2.840.10008.1.2.1"
-EXPLICIT_BE = "1.2.840.10008.1.2.2"
+from pacskit.archive.elements import BIG_ENDIAN, EXPLICIT, IMPLICIT
+from pacskit.archive.importing import DICOMDIR_CLASS
+from pacskit.dimse.command import VERIFICATION_SOP_CLASS
+
+VERIFICATION = VERIFICATION_SOP_CLASS
+IMPLICIT_LE = IMPLICIT
+EXPLICIT_LE = EXPLICIT
+EXPLICIT_BE = BIG_ENDIAN
 
 _NOT_DATA_SETS = {"1.2.840.10008.1.2.6.1", "1.2.840.10008.1.2.6.2", "1.2.840.10008.1.20"}
 """MIME, XML and Papyrus: retired, and not encodings of a data set that a file can hold."""
-_NOT_STORED = {"1.2.840.10008.1.3.10"}
+_NOT_STORED = {DICOMDIR_CLASS}
 """Media Storage Directory: a file on a medium, never sent (PS3.4 I)."""
 
 TRANSFER_SYNTAXES: frozenset[str] = frozenset(
