@@ -15,7 +15,7 @@ lab: python
 	@exec $(VENV)/pacskit lab $(LAB_ARGS)
 
 test: python
-	@$(PYTHON) tools/environment.py test && $(PYTHON) tools/peers.py
+	@$(PYTHON) tools/environment.py test && $(PYTHON) tools/peers.py && $(PYTHON) tools/axe.py
 	@$(VENV)/python tools/checks.py test $(TEST_ARGS)
 
 bench: python

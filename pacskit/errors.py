@@ -2,6 +2,8 @@
 
 PacskitError
 ├── SettingError        a setting has a value it must not have: which, why, from where
+│   └── NotAdministrator    it belongs to all users of this computer
+├── NotSaved            a settings file cannot be written: which, why, what to do
 ├── ServiceError        a service cannot start or stop
 │   └── PortTaken
 ├── ArchiveError        the archive's folder or index cannot be used
@@ -40,14 +42,51 @@ class SettingError(PacskitError, ValueError):
         self.key, self.problem, self.source = key, problem, source
 
 
+class NotAdministrator(SettingError):
+    """A section that all users share can be changed by an administrator only (seed 12.1.1, step 5)."""
+
+    http_status = 403
+
+    def __init__(self, key: str) -> None:
+        PacskitError.__init__(self, "Only an administrator can change settings shared by all users.")
+        self.key, self.problem, self.source = key, str(self), "site file"
+
+
+class NotSaved(PacskitError):
+    """A settings file cannot be written; it is as it was."""
+
+
 class ServiceError(PacskitError):
     """A service cannot start or stop; the cause is chained."""
 
     http_status = 503
 
+    def and_also(self, sentence: str) -> None:
+        """What followed from it, and whoever reads it must know too."""
+        self.args = (f"{self} {sentence}",)
+
 
 class PortTaken(ServiceError):
-    """The address a service should listen on is in use or not permitted."""
+    """The address a service should listen on is in use, or not permitted.
+
+    `reason` is the system's, `holder` who has the port ("" unknown or nobody), `free_port` one that could be
+    taken instead (0: none known).
+    """
+
+    def __init__(
+        self,
+        sentence: str,
+        *,
+        host: str,
+        port: int,
+        reason: str = "",
+        in_use: bool = True,
+        holder: str = "",
+        free_port: int = 0,
+    ) -> None:
+        super().__init__(sentence)
+        self.host, self.port, self.reason, self.in_use = host, port, reason, in_use
+        self.holder, self.free_port = holder, free_port
 
 
 class ArchiveError(PacskitError):

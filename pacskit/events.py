@@ -37,6 +37,17 @@ class ServiceChanged(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SettingsChanged(Event):
+    """Settings are others now, by a person, a program, or a file that another process wrote.
+
+    `error` says why a service could not follow; it goes on with its old settings.
+    """
+
+    sections: frozenset[str]
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AssociationOpened(Event):
     association: int
     calling: str

@@ -7,14 +7,27 @@ import subprocess
 import sys
 from pathlib import Path
 
+from pacskit.settings import SECTIONS
+from pacskit.settings.reference import page
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def test_the_command_line_reference_is_current(tmp_path: Path) -> None:
-    page = tmp_path / "cli.md"
-    command = ["typer", "pacskit.cli.app", "utils", "docs", "--name", "pacskit", "--output", str(page)]
+    made = tmp_path / "cli.md"
+    command = ["typer", "pacskit.cli.app", "utils", "docs", "--name", "pacskit", "--output", str(made)]
     subprocess.run([sys.executable, "-m", *command], check=True, cwd=ROOT, capture_output=True, timeout=60)
-    assert page.read_text() == (ROOT / "docs" / "cli.md").read_text(), "stale: make docs"
+    assert made.read_text() == (ROOT / "docs" / "cli.md").read_text(), "stale: make docs"
+
+
+def test_the_settings_reference_is_current() -> None:
+    assert (ROOT / "docs" / "settings.md").read_text("utf-8") == page(), "stale: make docs"
+
+
+def test_the_settings_reference_names_every_setting() -> None:
+    for section, kind in SECTIONS.items():
+        for name in kind.model_fields:
+            assert f"| `{section}.{name}` |" in page()
 
 
 def test_every_link_of_the_readme_leads_somewhere() -> None:

@@ -20,7 +20,7 @@ ROWS = (
     ("archive", "certificates"),
     ("imaging",),
     ("settings", "events"),
-    ("errors",),
+    ("errors", "system"),
 )
 ROW = {unit: number for number, row in enumerate(ROWS) for unit in row}
 JUPYTER = (

@@ -51,10 +51,12 @@ def soak(seed: int) -> int:
 
 
 def docs() -> int:
-    """Writes docs/cli.md from the command line itself."""
+    """Writes docs/cli.md from the command line itself, docs/settings.md from the models."""
     page = Path("docs", "cli.md")
     command = ["typer", "pacskit.cli.app", "utils", "docs", "--name", "pacskit", "--output", str(page)]
-    return _module(command)
+    write = "from pathlib import Path; from pacskit.settings.reference import page; "
+    write += "Path('docs', 'settings.md').write_text(page(), 'utf-8')"
+    return _module(command) or subprocess.call([sys.executable, "-c", write], cwd=ROOT)
 
 
 def _lint() -> list[str]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from pacskit.archive import system
+from pacskit import system
 from pacskit.archive.elements import guess_transfer_syntax
 from pacskit.archive.header import STATUS_CANNOT_UNDERSTAND, Origin, read_attributes
 from pacskit.archive.incoming import Incoming

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from pacskit.archive import system
+from pacskit import system
 from pacskit.archive.files import FILE_MODE, INCOMING, cannot_write
 from pacskit.archive.header import Header, Origin, check_command, read_attributes
 from pacskit.errors import ArchiveError

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sqlalchemy import bindparam, select
 
-from pacskit.archive import system
+from pacskit import system
 from pacskit.archive.files import FOLDER_MODE, relative_path
 from pacskit.archive.header import Header
 from pacskit.archive.incoming import Stored

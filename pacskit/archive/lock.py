@@ -8,7 +8,7 @@ import socket
 import time
 from pathlib import Path
 
-from pacskit.archive import system
+from pacskit import system
 from pacskit.archive.files import FILE_MODE, LOCK, cannot_write
 from pacskit.errors import ArchiveError, ArchiveOwned
 

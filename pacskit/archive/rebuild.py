@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sqlalchemy import delete, select
 
-from pacskit.archive import system
+from pacskit import system
 from pacskit.archive.files import INCOMING, relative_path, walk_files
 from pacskit.archive.header import Header, read_attributes, receipt
 from pacskit.archive.incoming import UNFINISHED

@@ -7,7 +7,7 @@ import warnings
 
 import typer
 
-from pacskit.cli import archive, lab, network, serve
+from pacskit.cli import archive, lab, network, serve, settings
 from pacskit.errors import PacskitError, SettingError
 
 app = typer.Typer(
@@ -17,7 +17,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for module in (lab, serve, archive, network):
+for module in (lab, serve, archive, network, settings):
     module.register(app)
 
 

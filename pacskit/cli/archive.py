@@ -13,7 +13,7 @@ import typer
 from pacskit.archive import Archive
 from pacskit.cli.options import ArchiveOption, JsonOption, KeyOption, archive_folder, query
 from pacskit.events import EventBus
-from pacskit.settings import Settings, environment_layer
+from pacskit.settings.stack import SettingsStack
 from pacskit.simulator import phantoms
 
 
@@ -85,7 +85,7 @@ def phantom(
 
 
 def _owned(archive: Path | None) -> Archive:
-    settings = Settings.resolve([environment_layer()])
+    settings = SettingsStack().settings
     return Archive.create_or_open(archive_folder(archive), EventBus(), settings.archive)
 
 

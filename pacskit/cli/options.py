@@ -8,8 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from pacskit.settings import Layer, Settings, environment_layer, pairs_layer
-from pacskit.settings.layers import default_folder
+from pacskit.settings import Layer, pairs_layer
+from pacskit.settings.files import default_folder
+from pacskit.settings.stack import SettingsStack
 
 ArchiveOption = Annotated[
     Path | None, typer.Option("--archive", help="The archive's folder.", show_default="the user's own")
@@ -51,5 +52,5 @@ def query(keys: Sequence[str] | None) -> dict[str, Any]:
 
 def archive_folder(archive: Path | None) -> Path:
     """The folder commands work on: the option's, else the settings', else the user's own."""
-    settings = Settings.resolve([environment_layer(), *layers(None, archive)])
+    settings = SettingsStack(layers=layers(None, archive)).settings
     return settings.archive.folder or Path(default_folder()) / "archive"

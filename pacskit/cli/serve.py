@@ -13,7 +13,8 @@ from typing import Annotated
 import typer
 
 from pacskit.cli.options import ArchiveOption, JsonOption, SetOption, layers
-from pacskit.settings import Layer, Settings, environment_layer
+from pacskit.settings import SECTIONS, SERVICES, Layer
+from pacskit.settings.stack import SettingsStack
 from pacskit.station import Station
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(message)s"
@@ -30,7 +31,8 @@ def serve(
         stream=sys.stderr, level=logging.WARNING if quiet else logging.INFO, format=LOG_FORMAT
     )
     given = layers(settings, archive)
-    if not Settings.resolve([environment_layer(), *given]).listener.enabled:
+    known = SettingsStack(layers=given).settings
+    if not any(known.section(name).enabled for name in SERVICES):
         given.append(Layer("nothing else is enabled", {"listener": {"enabled": True}}))
     stop = threading.Event()
 
@@ -41,25 +43,30 @@ def serve(
         signal.signal(number, on_signal)
     logging.captureWarnings(True)
     with Station(layers=given) as station:
-        status = station.listener.status
-        if not status.running:
-            sys.stderr.write(f"pacskit: DICOM Listener: {status.error}\n")
+        running = [name for name, slot in station.slots.items() if slot.status.running]
+        for name in running:
+            _ready(station, name, json_lines)
+        if not running:
+            sys.stderr.write("pacskit: no service could start\n")
             raise typer.Exit(1)
-        ready = {
-            "service": "listener",
-            "host": status.host,
-            "port": status.port,
-            "ae_title": station.settings.listener.ae_title,
-        }
-        if json_lines:
-            sys.stdout.write(json.dumps(ready) + "\n")
-        else:
-            sys.stdout.write(
-                f"DICOM Listener {ready['ae_title']} at {status.host}:{status.port}, "
-                f"archive {station.archive.folder}. Ctrl+C ends it.\n"
-            )
-        sys.stdout.flush()
         stop.wait()
+
+
+def _ready(station: Station, name: str, json_lines: bool) -> None:
+    """One line as a service is ready."""
+    slot = station.slots[name]
+    status, title = slot.status, getattr(slot.settings, "ae_title", None)
+    if json_lines:
+        ready = {"service": name, "host": status.host, "port": status.port}
+        if title:
+            ready["ae_title"] = title
+        sys.stdout.write(json.dumps(ready) + "\n")
+    else:
+        sys.stdout.write(
+            f"{SECTIONS[name].label}{f' {title}' if title else ''} at {status.host}:{status.port}, "
+            f"archive {station.archive.folder}. Ctrl+C ends it.\n"
+        )
+    sys.stdout.flush()
 
 
 def register(app: typer.Typer) -> None:

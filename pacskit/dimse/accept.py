@@ -2,20 +2,25 @@
 
 A connection that says nothing costs a file descriptor and a small buffer, no thread and no processor time,
 and ends with the ARTIM timer (PS3.8 9.1.5). One that has asked for an association is handed on.
+
+What the acceptor owns is touched by its thread alone: others give it orders, done between two connections.
+So a change of settings cuts nothing in two: an association is decided by the old rules or by the new ones.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import selectors
 import socket
 import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
+from dataclasses import dataclass
 
-from pacskit.dimse.system import no_delay, quick_ack
+from pacskit.dimse.system import BACKLOG, no_delay, quick_ack
 from pacskit.dimse.upper.connection import Connection
 from pacskit.dimse.upper.errors import ProtocolError
 from pacskit.dimse.upper.pdu import AssociateRequest
@@ -29,32 +34,41 @@ Decide = Callable[[socket.socket, Connection, AssociateRequest, str], bytes | No
 """Takes over an asked-for association (None), or gives the A-ASSOCIATE-RJ to send."""
 
 
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What connections are taken by; replaced whole."""
+
+    artim: float
+    """Seconds a connection may stay without asking for an association."""
+    maximum_length: int
+    decide: Decide
+    unheard: Callable[[str, str], None]
+    """Told (address, reason) of connections that end without asking for an association."""
+
+
 class _Waiting:
     """A connection before its association, or after its refusal (Sta2, Sta13)."""
 
-    __slots__ = ("address", "connection", "deadline", "refused", "sock")
+    __slots__ = ("address", "connection", "refused", "since", "sock")
 
-    def __init__(self, sock: socket.socket, address: str, connection: Connection, deadline: float) -> None:
-        self.sock, self.address, self.connection, self.deadline = sock, address, connection, deadline
+    def __init__(self, sock: socket.socket, address: str, connection: Connection) -> None:
+        self.sock, self.address, self.connection = sock, address, connection
+        self.since = time.monotonic()
         self.refused = False
 
 
 class Acceptor:
-    """Owns the listening socket and its thread; `close()` returns with the port free."""
+    """Owns the listening socket and its thread; `retire()` and `close()` return with the port free."""
 
-    def __init__(
-        self,
-        sock: socket.socket,
-        *,
-        artim: float,
-        maximum_length: int,
-        decide: Decide,
-        unheard: Callable[[str, str], None],
-    ) -> None:
-        """`unheard(address, reason)` is told of connections that end without asking for an association."""
-        self._sock, self._artim, self._maximum_length = sock, artim, maximum_length
-        self._decide, self._unheard = decide, unheard
-        self._waiting: OrderedDict[socket.socket, _Waiting] = OrderedDict()
+    def __init__(self, sock: socket.socket, rules: Rules) -> None:
+        self._sock: socket.socket | None = sock
+        self._rules = rules
+        self._waiting: OrderedDict[socket.socket, _Waiting] = OrderedDict()  # by `since`
+        self._latest = math.inf
+        """When the last one must have asked: set once the listening socket is gone."""
+        self._orders: deque[tuple[Callable[[], None], threading.Event]] = deque()
+        self._lock = threading.Lock()
+        self._ended = False
         self._selector = selectors.DefaultSelector()
         self._wake, self._woken = socket.socketpair()
         self._selector.register(sock, selectors.EVENT_READ)
@@ -62,68 +76,162 @@ class Acceptor:
         self._thread = threading.Thread(target=self._run, name="pacskit-accept", daemon=True)
 
     def start(self) -> None:
-        self._thread.start()
+        """Raises RuntimeError, with all closed, where the system has no thread left."""
+        try:
+            self._thread.start()
+        except RuntimeError:
+            self._end()
+            raise
+
+    def change(self, rules: Rules) -> None:
+        """Go by other rules, also with connections that are open but have not yet asked for anything."""
+        self._order(lambda: setattr(self, "_rules", rules))
+
+    def retire(self, grace: float) -> None:
+        """Let go of the port. Who is connected by now has `grace` seconds left to ask for an association."""
+        self._order(lambda: self._let_go(grace))
 
     def close(self) -> None:
-        self._wake.send(b"x")
-        self._thread.join()
-        self._selector.close()
-        for sock in (self._sock, self._wake, self._woken, *self._waiting):
-            sock.close()
-        self._waiting.clear()
+        """Let go of the port and of who has not yet an association; the thread has ended on return."""
+        self._order(self._close)
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
 
     @property
     def waiting(self) -> int:
         """Connections without an association, now."""
         return len(self._waiting)
 
-    def _run(self) -> None:
+    @property
+    def ended(self) -> bool:
+        return not self._thread.is_alive()
+
+    def _order(self, order: Callable[[], None]) -> None:
+        """Have the thread do it; returns when it is done."""
+        if threading.current_thread() is self._thread:
+            order()
+            return
+        done = threading.Event()
+        with self._lock:
+            if self._ended:
+                return
+            self._orders.append((order, done))
+            self._wake.send(b"x")
+        done.wait()
+
+    def _obey(self) -> bool:
+        """Do what was ordered; False once nothing is left to wait for."""
         while True:
-            for key, _ in self._selector.select(self._until_next_deadline()):
+            with self._lock:
+                if not self._orders:
+                    self._ended = self._sock is None and not self._waiting
+                    return not self._ended
+                order, done = self._orders.popleft()
+            try:
+                order()
+            finally:
+                done.set()
+
+    def _let_go(self, grace: float) -> None:
+        if self._sock is not None:
+            if grace:
+                self._accept_backlog()
+            self._selector.unregister(self._sock)
+            self._sock.close()
+            self._sock = None
+        self._latest = min(self._latest, time.monotonic() + grace)
+
+    def _close(self) -> None:
+        self._let_go(0.0)
+        for waiting in list(self._waiting.values()):
+            self._drop(waiting, "")
+
+    def _end(self) -> None:
+        with self._lock:
+            self._ended = True
+            orders = list(self._orders)
+        self._selector.close()
+        for sock in (self._sock, self._wake, self._woken, *self._waiting):
+            if sock is not None:
+                sock.close()
+        for _, done in orders:
+            done.set()
+
+    def _run(self) -> None:
+        try:
+            while self._obey():
+                self._turn()
+        finally:
+            self._end()
+
+    def _turn(self) -> None:
+        for key, _ in self._selector.select(self._until_next_deadline()):
+            try:
                 if key.fileobj is self._woken:
-                    return
-                try:
-                    if key.fileobj is self._sock:
-                        self._accept()
-                    elif (waiting := self._waiting.get(key.fileobj)) is not None:  # type: ignore[call-overload]
-                        self._read(waiting)
-                except Exception:  # one connection must not end the thread that serves all
-                    log.exception("a connection could not be taken")
-            self._expire()
+                    self._woken.recv(4096)
+                elif key.fileobj is self._sock:
+                    self._accept()
+                elif (waiting := self._waiting.get(key.fileobj)) is not None:  # type: ignore[call-overload]
+                    self._read(waiting)
+            except Exception:  # one connection must not end the thread that serves all
+                log.exception("a connection could not be taken")
+        self._expire()
+
+    def _deadline(self, waiting: _Waiting) -> float:
+        return min(waiting.since + self._rules.artim, self._latest)
 
     def _until_next_deadline(self) -> float | None:
         for waiting in self._waiting.values():
-            return max(0.0, waiting.deadline - time.monotonic())
+            return max(0.0, self._deadline(waiting) - time.monotonic())
         return None
 
     def _expire(self) -> None:
         now = time.monotonic()
         while self._waiting:
             waiting = next(iter(self._waiting.values()))
-            if waiting.deadline > now and len(self._waiting) <= MOST_WAITING:
+            if (late := self._deadline(waiting) <= now) and self._latest <= now:
+                reason = "had not asked for an association when the service ended"
+            elif late:
+                reason = f"said nothing for {self._rules.artim:g} s"
+            elif len(self._waiting) > MOST_WAITING:
+                reason = "too many wait"
+            else:
                 return
-            reason = f"said nothing for {self._artim:g} s" if waiting.deadline <= now else "too many wait"
             self._drop(waiting, reason)
 
-    def _accept(self) -> None:
+    def _accept_backlog(self) -> None:
+        """Take whom the kernel has connected already: closing the listening socket would reset them."""
+        try:
+            for _ in range(BACKLOG):
+                if not self._accept():
+                    return
+        except Exception:
+            log.exception("a connection could not be taken")
+
+    def _accept(self) -> bool:
+        """Take one connection; False: none is there, or none can be taken."""
+        assert self._sock is not None
         try:
             sock, address = self._sock.accept()
-        except (BlockingIOError, ConnectionAbortedError):
-            return
+        except BlockingIOError:
+            return False
+        except ConnectionAbortedError:
+            return True
         except OSError as error:  # out of file descriptors: make room, or the selector would spin
             log.warning("a connection cannot be taken: %s", error)
             if self._waiting:
                 self._drop(next(iter(self._waiting.values())), "the computer is out of file descriptors")
             else:
                 time.sleep(0.1)
-            return
+            return False
         sock.setblocking(False)
         no_delay(sock)
-        connection = Connection("acceptor", maximum_length=self._maximum_length)
-        waiting = _Waiting(sock, address[0], connection, time.monotonic() + self._artim)
+        connection = Connection("acceptor", maximum_length=self._rules.maximum_length)
+        waiting = _Waiting(sock, address[0], connection)
         self._waiting[sock] = waiting
         self._selector.register(sock, selectors.EVENT_READ)
         self._read(waiting)
+        return True
 
     def _read(self, waiting: _Waiting) -> None:
         sock, connection = waiting.sock, waiting.connection
@@ -143,17 +251,17 @@ class Acceptor:
             return
         except ProtocolError as error:
             self._refuse(waiting, connection.abort(2, error.reason))
-            self._unheard(waiting.address, f"did not speak DICOM: {error}")
+            self._rules.unheard(waiting.address, f"did not speak DICOM: {error}")
             return
         except OSError as error:
             self._drop(waiting, f"was lost: {error.strerror or error}")
             return
         if isinstance(event, AssociateRequest):
             self._forget(waiting)
-            answer = self._decide(sock, connection, event, waiting.address)
+            answer = self._rules.decide(sock, connection, event, waiting.address)
             if answer is not None:
                 self._waiting[sock] = waiting
-                waiting.deadline = time.monotonic() + self._artim
+                waiting.since = time.monotonic()
                 self._selector.register(sock, selectors.EVENT_READ)
                 self._refuse(waiting, answer)
         elif event is not None:
@@ -173,4 +281,4 @@ class Acceptor:
         self._forget(waiting)
         waiting.sock.close()
         if reason and not waiting.refused:
-            self._unheard(waiting.address, reason)
+            self._rules.unheard(waiting.address, reason)

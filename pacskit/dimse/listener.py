@@ -1,7 +1,12 @@
-"""The DICOM Listener: takes associations, decides who may do what, gives what is stored to the archive."""
+"""The DICOM Listener: takes associations, decides who may do what, gives what is stored to the archive.
+
+Old and new listener may run side by side for a while (`services.applying`): each keeps its own settings to
+the end of its last association, and they share the numbers of associations, so that one number is one.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import socket
@@ -10,14 +15,16 @@ import time
 from collections.abc import Mapping
 from typing import Protocol
 
-from pacskit.dimse.accept import Acceptor
+from pacskit.dimse.accept import Acceptor, Rules
 from pacskit.dimse.association import Association, AssociationInfo
 from pacskit.dimse.receive import Incoming
 from pacskit.dimse.storage_classes import supported_contexts
 from pacskit.dimse.system import listen
+from pacskit.dimse.totals import Tally, Totals
 from pacskit.dimse.upper.connection import Connection
 from pacskit.dimse.upper.negotiation import negotiate, reject_reason, unacceptable
 from pacskit.dimse.upper.pdu import AssociateRequest
+from pacskit.errors import PortTaken, ServiceError
 from pacskit.events import (
     AssociationClosed,
     AssociationOpened,
@@ -27,6 +34,8 @@ from pacskit.events import (
 )
 from pacskit.peers import Verb, allowed_verbs
 from pacskit.services.base import Service
+from pacskit.services.ports import PortMemory
+from pacskit.services.slot import Slot
 from pacskit.settings import ListenerSettings
 
 log = logging.getLogger(__name__)
@@ -39,6 +48,11 @@ LOCAL_LIMIT_EXCEEDED = (TRANSIENT, 3, 2)
 
 STOP_PATIENCE = 2.0
 """Seconds a peer gets to read what it was being sent, when the service stops."""
+GRACE = 1.0
+"""Seconds who is connected still has to ask for an association, when the service lets go of its port."""
+
+_numbers = itertools.count(1)
+"""Of associations, in this process."""
 
 
 class Store(Protocol):
@@ -61,14 +75,24 @@ class DicomListener(Service):
     """One listening port with one settings snapshot."""
 
     name = "listener"
+    title = "Dicom Listener"
+    settings: ListenerSettings
 
-    def __init__(self, settings: ListenerSettings, store: Store, events: EventBus) -> None:
-        super().__init__(events)
-        self.settings = settings
-        self._store = store
+    def __init__(
+        self,
+        settings: ListenerSettings,
+        store: Store,
+        events: EventBus,
+        ports: PortMemory | None = None,
+    ) -> None:
+        """`ports` keeps the port that `port = "auto"` found, for the next time."""
+        super().__init__(settings, events)
+        self._store, self._ports = store, ports
+        self._acceptor: Acceptor | None = None
+        self._leaving: list[Acceptor] = []
         self._associations: dict[int, Association] = {}
         self._lock = threading.Lock()
-        self._numbers = itertools.count(1)
+        self._tally = Tally()
         self._contexts: Mapping[frozenset[Verb], Mapping[str, frozenset[str]]] = {
             verbs: supported_contexts(accept_private=settings.accept_private, store=Verb.STORE in verbs)
             for verbs in (frozenset({Verb.ECHO}), frozenset({Verb.ECHO, Verb.STORE}))
@@ -79,21 +103,76 @@ class DicomListener(Service):
         with self._lock:
             return [association.info() for association in self._associations.values()]
 
-    def _start(self) -> tuple[str, int]:
-        sock = listen(self.settings.host, self.settings.port)
-        host, port = sock.getsockname()[:2]
-        self._acceptor = Acceptor(
-            sock,
-            artim=self.settings.artim_timeout,
-            maximum_length=self.settings.max_pdu,
-            decide=self._decide,
-            unheard=self._unheard,
-        )
-        self._acceptor.start()
-        return host, port
+    def totals(self) -> Totals:
+        """Since `status.since`: a change of settings that kept the port has not interrupted them."""
+        return self._tally.totals()
+
+    def ports(self) -> frozenset[int]:
+        if not self.status.running and self.wanted_port == "auto" and (port := self._remembered()):
+            return frozenset({port})
+        return super().ports()
+
+    def _remembered(self) -> int:
+        return self._ports.recall(self.name) if self._ports is not None else 0
+
+    def _start(self, port: int) -> tuple[str, int]:
+        sock = self._listen(port)
+        host, bound = sock.getsockname()[:2]
+        acceptor = Acceptor(sock, self._rules())
+        if not port:
+            self._tally = Tally()
+        try:
+            acceptor.start()
+        except RuntimeError as error:
+            raise ServiceError(f"the system has no thread left: {error}") from error
+        self._acceptor = acceptor
+        return host, bound
+
+    def _listen(self, port: int) -> socket.socket:
+        """On `port`, else on that of the settings. Raises PortTaken, ServiceError."""
+        host, wanted = self.settings.host, self.wanted_port
+        if isinstance(wanted, int):
+            return listen(host, port or wanted)
+        sock = None
+        if (known := port or self._remembered()) != 0:
+            with contextlib.suppress(PortTaken):
+                sock = listen(host, known)
+        sock = sock or listen(host, 0)
+        if self._ports is not None:
+            self._ports.remember(self.name, sock.getsockname()[1])
+        return sock
+
+    def _rules(self) -> Rules:
+        settings = self.settings
+        return Rules(settings.artim_timeout, settings.max_pdu, self._decide, self._unheard)
+
+    def _adopt(self, old: Service) -> bool:
+        assert isinstance(old, DicomListener)
+        mine, its = self.settings, old.settings
+        same = mine.port == its.port or old.status.port in self.ports()
+        if mine.host != its.host or not same or old._acceptor is None:
+            return False
+        self._tally = old._tally
+        self._acceptor, old._acceptor = old._acceptor, None
+        self._acceptor.change(self._rules())
+        return True
+
+    def _retire(self) -> None:
+        self._leaving = [acceptor for acceptor in self._leaving if not acceptor.ended]
+        if self._acceptor is not None:  # else another listener has adopted it
+            self._leaving.append(self._acceptor)
+            self._acceptor.retire(GRACE)
+            self._acceptor = None
+
+    def _busy(self) -> bool:
+        # In this order: who asks in the time of grace becomes an association before the acceptor ends.
+        return any(not acceptor.ended for acceptor in self._leaving) or bool(self._associations)
 
     def _stop(self) -> None:
-        self._acceptor.close()
+        for acceptor in (self._acceptor, *self._leaving):
+            if acceptor is not None:
+                acceptor.close()
+        self._acceptor, self._leaving = None, []
         with self._lock:
             associations = list(self._associations.values())
         for association in associations:
@@ -123,8 +202,9 @@ class DicomListener(Service):
         accept = negotiate(request, self._contexts[verbs], maximum_length=settings.max_pdu)
         answer = connection.accept(accept)
         sock.setblocking(True)
+        tally = self._tally
         association = Association(
-            next(self._numbers),
+            next(_numbers),
             sock,
             connection,
             request,
@@ -140,12 +220,13 @@ class DicomListener(Service):
                     reason=reason,
                 )
             ),
-            ended=self._ended,
+            ended=lambda association, how, reason: self._ended(association, tally, how, reason),
             timeout=settings.network_timeout,
         )
         receiving = "{}:{}".format(*sock.getsockname()[:2])
         with self._lock:
             self._associations[association.number] = association
+        tally.opened(association.number, association.counters)
         self.events.publish(
             AssociationOpened(
                 association=association.number,
@@ -185,6 +266,7 @@ class DicomListener(Service):
         reason: str,
     ) -> bytes:
         log.info("association of %s at %s refused: %s", request.calling_ae_title, address, reason)
+        self._tally.refused()
         self.events.publish(
             AssociationRefused(
                 calling=request.calling_ae_title,
@@ -199,7 +281,8 @@ class DicomListener(Service):
         log.info("a connection from %s %s", address, reason)
         self.events.publish(AssociationRefused(calling="", called="", address=address, reason=reason))
 
-    def _ended(self, association: Association, how: str, reason: str) -> None:
+    def _ended(self, association: Association, tally: Tally, how: str, reason: str) -> None:
+        tally.ended(association.number)
         with self._lock:
             self._associations.pop(association.number, None)
         counters = association.counters
@@ -224,3 +307,19 @@ class DicomListener(Service):
                 refused=counters.refused,
             )
         )
+
+
+class ListenerSlot(Slot[DicomListener]):
+    """The DICOM Listener as a station holds it, whatever its settings are by now."""
+
+    @property
+    def settings(self) -> ListenerSettings:
+        return self.current.settings
+
+    def associations(self) -> list[AssociationInfo]:
+        """Those open now, oldest first, with those that an earlier listener finishes by its own settings."""
+        found = [info for listener in self.services() for info in listener.associations()]
+        return sorted(found, key=lambda info: info.id)
+
+    def totals(self) -> Totals:
+        return self.current.totals()

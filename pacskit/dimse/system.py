@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import socket
 import struct
 import sys
 
-from pacskit.errors import PortTaken, ServiceError
+from pacskit.services.base import cannot_listen
 
 TCP_QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 SO_EXCLUSIVEADDRUSE: int | None = getattr(socket, "SO_EXCLUSIVEADDRUSE", None)
 
 
-def listen(host: str, port: int, backlog: int = 1024) -> socket.socket:
+BACKLOG = 1024
+"""Connections the system keeps for us until we take them."""
+
+
+def listen(host: str, port: int, backlog: int = BACKLOG) -> socket.socket:
     """A listening socket that shares its port with nobody. Raises PortTaken or ServiceError at once.
 
     SO_REUSEADDR lets a restarted kernel take its port from connections in TIME_WAIT; on Windows the
@@ -32,21 +35,7 @@ def listen(host: str, port: int, backlog: int = 1024) -> socket.socket:
         sock.setblocking(False)
     except OSError as error:
         sock.close()
-        place = f"{host}:{port}"
-        if error.errno == errno.EADDRINUSE:
-            raise PortTaken(
-                f"port {port} is taken: another program listens on {place}; choose another port"
-            ) from error
-        if error.errno == errno.EACCES:
-            raise PortTaken(
-                f"port {port} needs an administrator's rights: choose one above 1023, as 11112"
-            ) from error
-        if error.errno == errno.EADDRNOTAVAIL:
-            raise ServiceError(
-                f"{host} is not an address of this computer: "
-                "use 0.0.0.0 for the network, 127.0.0.1 for this computer"
-            ) from error
-        raise ServiceError(f"cannot listen on {place}: {error.strerror or error}") from error
+        raise cannot_listen(error, host, port) from error
     except BaseException:
         sock.close()
         raise

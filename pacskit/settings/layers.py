@@ -1,132 +1,112 @@
-"""Settings from layers: default < environment < code or command line. Each value knows its source."""
+"""Where values come from: environment, command line, code, files. A layer carries; settings.py judges."""
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
-
-import platformdirs
-from pydantic import ValidationError
+from pathlib import Path
+from typing import Any, Literal
 
 from pacskit.errors import SettingError
-from pacskit.settings.models import (
-    ArchiveSettings,
-    ListenerSettings,
-    Section,
-    StationSettings,
-    ViewerSettings,
-)
+from pacskit.settings import values
+from pacskit.settings.models import SERVICES
 
-SECTIONS: dict[str, type[Section]] = {
-    kind.section: kind for kind in (StationSettings, ListenerSettings, ArchiveSettings, ViewerSettings)
-}
 PREFIX = "PACSKIT_"
-FOLDERS = frozenset({"PACSKIT_HOME", "PACSKIT_SITE"})
+DEFAULT, HUB, USER, SITE = "default", "JupyterHub", "user file", "site file"
+ENVIRONMENT, COMMAND_LINE, CODE = "environment", "command line", "code"
+ORDER = (DEFAULT, HUB, USER, SITE, ENVIRONMENT, COMMAND_LINE, CODE)
+"""The later one wins."""
+LENIENT = frozenset({USER, SITE, ENVIRONMENT})
+FIXED = frozenset({ENVIRONMENT, COMMAND_LINE})
+"""What is set there cannot be changed by a file or a panel (INTERFACES)."""
+
+
+def _nowhere(section: str, field: str) -> int:
+    return 0
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """Values from one place: section → field → value."""
+    """Values from one place: section → field → value.
+
+    What is wrong in a `strict` layer raises; elsewhere it is a Problem, and the rest still counts.
+    """
 
     source: str
-    values: Mapping[str, Mapping[str, Any]]
+    values: Mapping[str, Mapping[str, Any]] = field(repr=False)
+    strict: bool = True
+    file: Path | None = None
+    line: Callable[[str, str], int] = _nowhere
+    newer: bool = False
+    """Written by a newer version: names unknown here may be right there."""
 
 
 @dataclass(frozen=True, slots=True)
-class Explanation:
-    """Where a value comes from."""
+class Source:
+    """Where one value stands."""
+
+    layer: str = DEFAULT
+    file: Path | None = None
+    line: int = 0
+
+    def __str__(self) -> str:
+        """`user file FILE, line 3`, `environment`, ..."""
+        if self.file is None:
+            return self.layer
+        return f"{self.layer} {self.file}" + (f", line {self.line}" if self.line else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something wrong in a file or the environment; `str()` says what, where, and what happens."""
 
     key: str
-    value: Any
-    source: str
+    sentence: str
+    source: Source
+    effect: Literal["blocks", "ignored"] = "blocks"
+    """blocks: the service of this section is not started by settings nobody meant. ignored: no harm."""
+
+    section: str = ""
+    """Whose service is meant; empty: nobody knows, so it may be any."""
+
+    def __str__(self) -> str:
+        what = f"{self.key}: {self.sentence}" if self.key else self.sentence
+        if self.source.layer == ENVIRONMENT and self.key:
+            more = "" if "." in self.key else "__..."
+            return f"environment {variable(self.key)}{more}: {self.sentence}"
+        return f"{self.source}: {what}"
 
 
-def _parsed(text: str) -> Any:
-    """A JSON array is a list; all else is one value, as it stands."""
-    if text.startswith("["):
-        try:
-            return json.loads(text)
-        except ValueError:
-            return text
-    return text
+def variable(key: str) -> str:
+    """`listener.port` → `PACSKIT_LISTENER__PORT`."""
+    return PREFIX + key.upper().replace(".", "__")
 
 
-def pairs_layer(source: str, pairs: Iterable[tuple[str, str]]) -> Layer:
+def pairs_layer(source: str, pairs: Iterable[tuple[str, str]], *, strict: bool = True) -> Layer:
     """A layer from (`section.field`, text) pairs, as on the command line. Raises SettingError."""
-    values: dict[str, dict[str, Any]] = {}
+    found: dict[str, dict[str, Any]] = {}
     for key, text in pairs:
         section, dot, name = key.partition(".")
         if not dot:
             raise SettingError(key, "is not of the form section.field", source)
-        values.setdefault(section, {})[name] = _parsed(text)
-    return Layer(source, values)
+        found.setdefault(section, {})[name] = values.typed(text)
+    return Layer(source, found, strict)
 
 
 def environment_layer(environ: Mapping[str, str] | None = None) -> Layer:
     """`PACSKIT_SECTION__FIELD` → `section.field`."""
     found = os.environ if environ is None else environ
-    return pairs_layer(
-        "environment",
-        (
-            (name.removeprefix(PREFIX).lower().replace("__", ".", 1), text)
-            for name, text in sorted(found.items())
-            if name.startswith(PREFIX) and name not in FOLDERS and "__" in name
-        ),
+    pairs = (
+        (name.removeprefix(PREFIX).lower().replace("__", ".", 1), text)
+        for name, text in sorted(found.items())
+        if name.startswith(PREFIX) and "__" in name.removeprefix(PREFIX)
     )
+    return pairs_layer(ENVIRONMENT, pairs, strict=False)
 
 
-def default_folder() -> str:
-    """Where settings and the default archive are: PACSKIT_HOME, else the platform's data folder."""
-    return os.environ.get("PACSKIT_HOME") or platformdirs.user_data_dir("pacskit", appauthor=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """One snapshot of all sections."""
-
-    station: StationSettings
-    listener: ListenerSettings
-    archive: ArchiveSettings
-    viewer: ViewerSettings
-    sources: Mapping[str, str] = field(default_factory=dict)
-
-    @classmethod
-    def resolve(cls, layers: Iterable[Layer]) -> Settings:
-        """Merge layers, later ones win. Raises SettingError naming key, problem and source."""
-        values: dict[str, dict[str, Any]] = {name: {} for name in SECTIONS}
-        sources: dict[str, str] = {}
-        for layer in layers:
-            for section, fields in layer.values.items():
-                if section not in SECTIONS:
-                    known = ", ".join(SECTIONS)
-                    raise SettingError(section, f"is not a section; the sections are {known}", layer.source)
-                for name, value in fields.items():
-                    if name not in SECTIONS[section].model_fields:
-                        known = ", ".join(SECTIONS[section].model_fields)
-                        raise SettingError(
-                            f"{section}.{name}", f"is not a setting; {section} has {known}", layer.source
-                        )
-                    values[section][name] = value
-                    sources[f"{section}.{name}"] = layer.source
-        sections = {name: _section(kind, values[name], sources) for name, kind in SECTIONS.items()}
-        return cls(**sections, sources=sources)  # type: ignore[arg-type]
-
-    def explain(self, key: str) -> Explanation:
-        """The value of `section.field` and the layer it came from. Raises SettingError."""
-        section, _, name = key.partition(".")
-        if section not in SECTIONS or name not in SECTIONS[section].model_fields:
-            raise SettingError(key, "is not a setting")
-        return Explanation(key, getattr(getattr(self, section), name), self.sources.get(key, "default"))
-
-
-def _section(kind: type[Section], values: Mapping[str, Any], sources: Mapping[str, str]) -> Section:
-    try:
-        return kind.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = f"{kind.section}.{first['loc'][0]}"
-        problem = first["msg"].removeprefix("Value error, ")
-        raise SettingError(key, f"{problem}, not {first['input']!r}", sources.get(key, "default")) from None
+def hub_layer(environ: Mapping[str, str] | None = None) -> Layer:
+    """On a JupyterHub many people may share a host: ports are `auto` there unless somebody says else."""
+    found = os.environ if environ is None else environ
+    on_hub = "JUPYTERHUB_SERVICE_PREFIX" in found or "JUPYTERHUB_API_TOKEN" in found
+    return Layer(HUB, {section: {"port": "auto"} for section in SERVICES} if on_hub else {})

@@ -1,6 +1,7 @@
 """The settings sections as frozen models: name, type, default, limits and help stand here once.
 
-A running service keeps the snapshot it was started with, so a section is never changed in place.
+Five faces read them: files, panels, command line, environment, reference page. A running service keeps
+the snapshot it was started with, so a section is never changed in place.
 """
 
 from __future__ import annotations
@@ -8,94 +9,190 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, SecretStr
 
-PORT = 65535
-NOT_IN_AE = "\\"
-
-
-def check_ae_title(value: str) -> str:
-    """PS3.5 6.2, AE: 1 to 16 characters of the default repertoire without `\\` and control characters.
-
-    Leading and trailing spaces are not significant and are taken off. Raises ValueError with a sentence.
-    """
-    title = value.strip(" ")
-    if not title:
-        raise ValueError("an AE title needs at least one character that is not a space")
-    if len(title) > 16:
-        raise ValueError(f"an AE title has at most 16 characters, this one has {len(title)}")
-    for character in title:
-        if not " " <= character <= "~" or character in NOT_IN_AE:
-            raise ValueError(
-                f"an AE title has no {character!r}: only ASCII letters, digits and signs except the backslash"
-            )
-    return title
-
-
-def _integer(value: object) -> object:
-    if isinstance(value, bool):
-        raise ValueError("must be a whole number")
-    return value
-
-
-AETitle = Annotated[str, AfterValidator(check_ae_title)]
-Port = Annotated[int, BeforeValidator(_integer), Field(ge=0, le=PORT)]
+from pacskit.settings.fields import AETitle, Host, Password, Port, not_yet, setting
 
 
 class Section(BaseModel):
     """One group of settings."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, hide_input_in_errors=True)
     section: ClassVar[str]
+    label: ClassVar[str]
+    """The seed's name, where it has one."""
+    service: ClassVar[bool] = False
+    """Whether a service with a port runs by these settings."""
 
 
 class StationSettings(Section):
+    """The station as a whole."""
+
     section: ClassVar[str] = "station"
+    label: ClassVar[str] = "Station"
 
-    run_in: Literal["kernel"] = Field("kernel", description="Where the services run")
+    run_in: Annotated[Literal["kernel", "background"], not_yet("kernel")] = setting(
+        "kernel",
+        "Run in",
+        "kernel: services are threads of the notebook's kernel. background: a process of its own (not yet)",
+    )
 
 
-class ListenerSettings(Section):
+class DicomSection(Section):
+    """What both DICOM listeners are set by (seed 12.1.1, 12.1.4)."""
+
+    service: ClassVar[bool] = True
+
+    enabled: bool = setting(False, "Enable", "Run the service, and start it with the station", place="main")
+    ae_title: AETitle = setting(
+        "PACSKIT",
+        "AE Title",
+        "The name that scanners and other stations call: 1 to 16 ASCII characters, no backslash",
+        place="main",
+    )
+    port: Port = setting(
+        11112, "Port", "Any free TCP port; auto takes a free one and keeps it while it can", place="main"
+    )
+    host: Host = setting(
+        "0.0.0.0",
+        "Reachable from",
+        "0.0.0.0: the network; 127.0.0.1: this computer only; or one address of this computer",
+        place="main",
+    )
+    shared: bool = setting(
+        False,
+        "Shared settings (for all users)",
+        "Everyone on this computer uses these settings. Only an administrator can change that",
+        place="none",
+    )
+    accept_unknown: bool = setting(
+        False,
+        "Accept unknown senders",
+        "Store what callers on the network send, though they are not on the PACS servers list",
+    )
+    check_called_ae_title: bool = setting(
+        True, "Check called AE title", "Refuse callers that call another AE title than ours"
+    )
+    accept_private: Literal["known", "all"] = setting(
+        "known", "Private SOP classes", "known: vendors' private storage classes we know; all: any of them"
+    )
+    max_associations: int = setting(100, "Most associations", "Associations at one time", ge=1, le=10_000)
+    max_pdu: int = setting(
+        131072, "Longest PDU", "The longest PDU that peers may send", unit="bytes", ge=4096, le=1 << 20
+    )
+    artim_timeout: float = setting(
+        30.0,
+        "Silent connection",
+        "How long a connection may stay silent before it asks for an association (ARTIM, PS3.8 9.1.5)",
+        unit="s",
+        gt=0,
+        le=3600,
+    )
+    network_timeout: float = setting(
+        60.0,
+        "Silent association",
+        "How long an association may stay silent before it is aborted",
+        unit="s",
+        gt=0,
+        le=86400,
+    )
+
+
+class ListenerSettings(DicomSection):
     """DICOM Listener (seed 12.1.1)."""
 
     section: ClassVar[str] = "listener"
+    label: ClassVar[str] = "DICOM Listener"
 
-    enabled: bool = Field(False, description="Start this service with the station")
-    ae_title: AETitle = Field("PACSKIT", description="The name that other stations call")
-    host: str = Field(
-        "0.0.0.0", description="Address to listen on: 0.0.0.0 the network, 127.0.0.1 this computer"
+
+class SecureListenerSettings(DicomSection):
+    """Secure DICOM Listener (seed 12.1.4). The service itself is still to come."""
+
+    section: ClassVar[str] = "secure_listener"
+    label: ClassVar[str] = "Secure DICOM Listener"
+
+    ae_title: AETitle = setting("PACSKIT_TLS", "AE Title", "The name that scanners call", place="main")
+    port: Port = setting(3100, "Port", "Must differ from every other service's", place="main")
+    verify_peer: bool = setting(
+        False,
+        "Verify peer certificate",
+        "Only clients whose certificate one of the trusted ones signed",
+        place="main",
     )
-    port: Port = Field(11112, description="TCP port; 0 takes any free one")
-    accept_unknown: bool = Field(
-        False, description="Store what callers from elsewhere send, though they are not on the list"
+    trusted: tuple[str, ...] = setting(
+        (), "Trusted peer certificates", "Certificates of authorities, as PEM text", place="main"
     )
-    check_called_ae_title: bool = Field(True, description="Refuse callers that call another AE title")
-    accept_private: Literal["known", "all"] = Field(
-        "known", description="Private SOP classes taken: those of vendors that are known, or all"
+    certificate: Path | None = setting(
+        None, "Certificate", "The public key certificate's file (pem, crt, cer)", place="main"
     )
-    max_associations: int = Field(100, ge=1, le=10_000, description="Associations at one time")
-    max_pdu: int = Field(131072, ge=4096, le=1 << 20, description="Longest PDU we take, in bytes")
-    artim_timeout: float = Field(
-        30.0,
-        gt=0,
-        le=3600,
-        description="Seconds a connection may stay silent before it asks for an association",
+    private_key: Path | None = setting(None, "Private key", "The private key's file (key)", place="main")
+    key_password_file: Path | None = setting(
+        None, "Key password file", "A file with the private key's password"
     )
-    network_timeout: float = Field(
-        60.0, gt=0, le=86400, description="Seconds an association may stay silent before it is aborted"
+    key_password: SecretStr | None = setting(
+        None,
+        "Key password",
+        "The private key's password; from the environment only, never saved",
+        place="none",
     )
+    crl: tuple[Path, ...] = setting((), "Revocation lists", "Files with certificate revocation lists")
+    tls_profile: Literal["rfc9325", "rfc9325-modified", "legacy"] = setting(
+        "rfc9325", "TLS profile", "PS3.15 B.12, B.13, or the retired profiles for old scanners"
+    )
+
+
+class HisSettings(Section):
+    """HIS/HTTP Service (seed 12.1.2). The service itself is still to come."""
+
+    section: ClassVar[str] = "his"
+    label: ClassVar[str] = "HIS/HTTP Service"
+    service: ClassVar[bool] = True
+
+    enabled: bool = setting(False, "Enable", "Run the service, and start it with the station", place="main")
+    port: Port = setting(8080, "Port", "Any free TCP port", place="main")
+    host: Host = setting("127.0.0.1", "Reachable from", "127.0.0.1: this computer only", place="main")
+    token: SecretStr | None = setting(None, "Token", "What callers from elsewhere must show")
+    allow: tuple[str, ...] = setting((), "Addresses without token", "IP addresses that need no token")
+
+
+class WebSettings(Section):
+    """Web Access (seed 12.1.3). The service itself is still to come."""
+
+    section: ClassVar[str] = "web"
+    label: ClassVar[str] = "Web Service"
+    service: ClassVar[bool] = True
+
+    enabled: bool = setting(False, "Enable", "Run the service, and start it with the station", place="main")
+    port: Port = setting(8090, "Port", "Any free TCP port", place="main")
+    host: Host = setting("0.0.0.0", "Reachable from", "0.0.0.0: the network", place="main")
+    user: str | None = setting(None, "User name", "Who may log in", place="main")
+    password: Password = setting(
+        None, "Password", "Typed in plain, kept only as an argon2 hash", place="main"
+    )
+    session_timeout: int = setting(
+        600,
+        "Session timeout (sec.)",
+        "After this time without a connection the password is asked again",
+        unit="s",
+        place="main",
+        ge=10,
+        le=86400,
+    )
+    https: bool = setting(False, "HTTPS", "Encrypt, with the Secure DICOM Listener's certificate")
+    cors: tuple[str, ...] = setting((), "Allowed origins", "Web pages of other origins that may read")
 
 
 class ArchiveSettings(Section):
     """Where studies are kept, and how carefully."""
 
     section: ClassVar[str] = "archive"
+    label: ClassVar[str] = "Archive"
 
-    folder: Path | None = Field(
-        None, description="The archive's folder; without it, one in the user's data folder"
-    )
-    durability: Literal["safe", "fast"] = Field(
-        "safe", description="safe: on the disk before success is answered; fast: may lose the last seconds"
+    folder: Path | None = setting(None, "Folder", "The archive; without it, one in the user's data folder")
+    durability: Literal["safe", "fast"] = setting(
+        "safe",
+        "Durability",
+        "safe: on the disk before success is answered. fast: a dying machine may lose the last seconds",
     )
 
 
@@ -103,7 +200,40 @@ class ViewerSettings(Section):
     """What pictures and panels show."""
 
     section: ClassVar[str] = "viewer"
+    label: ClassVar[str] = "Viewer"
 
-    mask_identifiers: bool = Field(
-        False, description="Hide names, IDs and dates of birth in tables and panels, for screenshots"
+    mask_identifiers: bool = setting(
+        False,
+        "Mask identifiers",
+        "Hide names, IDs and dates of birth in tables and panels, for screenshots",
     )
+
+
+class HooksSettings(Section):
+    """A command for each event. Nothing runs them yet."""
+
+    section: ClassVar[str] = "hooks"
+    label: ClassVar[str] = "Hooks"
+
+    study_stable: Annotated[str | None, not_yet(None)] = setting(
+        None, "Study stable", "Run when a study has been quiet for a while (not yet)"
+    )
+    service_down: Annotated[str | None, not_yet(None)] = setting(
+        None, "Service down", "Run when a service fails (not yet)"
+    )
+
+
+SECTIONS: dict[str, type[Section]] = {
+    kind.section: kind
+    for kind in (
+        StationSettings,
+        ListenerSettings,
+        SecureListenerSettings,
+        HisSettings,
+        WebSettings,
+        ArchiveSettings,
+        ViewerSettings,
+        HooksSettings,
+    )
+}
+SERVICES: tuple[str, ...] = tuple(name for name, kind in SECTIONS.items() if kind.service)

@@ -39,5 +39,6 @@ class Carrier:
     def fall_back(self) -> None:
         if not self.fallen:
             self.fallen = True
+            self.widget.add_class("pk-fallen")
             self._core.value = self.private.html
             self.widget.children = [self._core]

@@ -10,7 +10,6 @@ import base64
 import contextlib
 import threading
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import ipywidgets as w
@@ -24,19 +23,18 @@ from pacskit.events import (
     Event,
     InstanceStored,
     ServiceChanged,
+    SettingsChanged,
     StudiesChanged,
 )
 from pacskit.station import Station
 from pacskit.widgets import strip
 from pacskit.widgets.bridge import Bridge
 from pacskit.widgets.carrier import WHY, Carrier
+from pacskit.widgets.look import styled
 from pacskit.widgets.picture_panel import PicturePanel
 from pacskit.widgets.private import unpin
+from pacskit.widgets.readiness import Readiness
 from pacskit.widgets.study_table import StudyTable
-
-LOOK = (Path(__file__).parent / "look.css").read_text("utf-8")
-PATIENCE = 5.0
-"""Seconds a front end that shows the dashboard has to draw its carriers, before core widgets take over."""
 
 _FILTER = (
     '<div class="pk-filter"><input type="search" data-input="filter" data-focus="filter" '
@@ -50,17 +48,22 @@ class Dashboard:
     def __init__(self, station: Station) -> None:
         self._station = station
         self._lock = threading.RLock()
-        self._ready = threading.Event()
         self._closed = False
         self._bridge: Bridge
+        self._readiness = Readiness(lambda: self._bridge.ask("fallback"))
+        ready = self._readiness.ready
         mask = bool(station.settings.viewer.mask_identifiers)
         self.studies = StudyTable(station.studies, station.table, mask=mask)
-        self._strip = Carrier(ready=self._ready.set)
-        self._filter = Carrier(self._heard, self._ready.set)
-        self._table = Carrier(self._heard, self._ready.set)
-        self.picture = PicturePanel(lambda: self._bridge.ask("picture"), self._ready.set, mask=mask)
+        self._strip = Carrier(ready=ready)
+        self._filter = Carrier(self._heard, ready)
+        self._table = Carrier(self._heard, ready)
+        self.picture = PicturePanel(lambda: self._bridge.ask("picture"), ready, mask=mask)
         self._button = w.Button(description="Start", layout=w.Layout(width="80px"))
         self._button.on_click(lambda _: self._bridge.ask("toggle"))
+        self._services = w.ToggleButton(description="Services …", layout=w.Layout(width="110px"))
+        self._services.tooltip = "Set up the services"
+        self._services.observe(lambda _: self._bridge.ask("services"), "value")
+        self._drawer = w.VBox([])
         self._choice = w.Dropdown(options=[], description="Series", layout=w.Layout(width="auto"))
         self._choice.observe(self._chosen, "value")
         self._why = w.HTML(f'<p class="pk-note">{WHY}</p>')
@@ -68,23 +71,20 @@ class Dashboard:
         self._filter.show(_FILTER)
         self._bridge = Bridge(station.events, _parts, self._redraw)
         self._bridge.ask("strip", "table", "picture")
-        self.widget.observe(self._viewed, "_view_count")
+        self._readiness.watch(self.widget)
 
     def _compose(self) -> w.VBox:
-        for part in (self._choice, self._why):
+        for part in (self._choice, self._why, self._drawer):
             part.add_class("pk-hidden")
         self._strip.widget.add_class("pk-grow")
-        top = w.HBox([self._strip.widget, self._button])
+        self._drawer.add_class("pk-drawer")
+        top = w.HBox([self._strip.widget, self._button, self._services])
         top.add_class("pk-top")
         left = w.VBox([self._filter.widget, self._table.widget, self._choice])
         left.add_class("pk-left")
         body = w.Box([left, self.picture.widget])
         body.add_class("pk-body")
-        style = w.HTML(f"<style>{LOOK}</style>", layout=w.Layout(display="none"))
-        # Counting views is how the kernel learns that somebody sees it.
-        root = w.VBox([style, top, self._why, body], _view_count=0)
-        root.add_class("pk-dashboard")
-        return root
+        return styled([top, self._drawer, self._why, body], "pk-dashboard")
 
     def snapshot(self) -> None:
         """Put the picture shown now into the notebook, where it is saved. Raises PacskitError without one."""
@@ -108,6 +108,7 @@ class Dashboard:
         if self._closed:
             return
         self._closed = True
+        self._readiness.close()
         self._bridge.close()
         with self._lock:
             self._strip.show('<div class="pk-strip"><span>○ This station is closed.</span></div>')
@@ -115,7 +116,7 @@ class Dashboard:
             self._table.show("")
             self.picture.clear()
             self._choice.options = []
-            for part in (self._button, self._choice):
+            for part in (self._button, self._choice, self._services, self._drawer):
                 part.add_class("pk-hidden")
 
     def __repr__(self) -> str:
@@ -150,16 +151,6 @@ class Dashboard:
         if change["new"] and change["new"] != self.studies.selected:
             self._act(f"select:{change['new']}")
 
-    def _viewed(self, change: Mapping[str, Any]) -> None:
-        if change["new"] and not self._ready.is_set():
-            timer = threading.Timer(PATIENCE, self._fall_back_unless_ready)
-            timer.daemon = True
-            timer.start()
-
-    def _fall_back_unless_ready(self) -> None:
-        if not self._ready.is_set() and not self._closed:
-            self._bridge.ask("fallback")
-
     def _toggle(self) -> None:
         listener = self._station.listener
         with contextlib.suppress(PacskitError):  # its sentence stands in the status, which the strip shows
@@ -175,6 +166,8 @@ class Dashboard:
             before = self.studies.selected
             if "fallback" in parts:
                 self._fall_back()
+            if "services" in parts:
+                self._open_services()
             if parts & {"strip", "clock", "toggle"}:
                 self._draw_strip()
             if parts & {"table", "fallback"}:
@@ -182,6 +175,13 @@ class Dashboard:
             if parts & {"picture", "table"} and ("picture" in parts or before != self.studies.selected):
                 self._draw_picture()
             self._unpin()
+
+    def _open_services(self) -> None:
+        """The one panel that `station.services` shows too; it is made when it is first wanted."""
+        if self._services.value and not self._drawer.children:
+            self._drawer.children = [self._station.services.widget]
+        change = self._drawer.remove_class if self._services.value else self._drawer.add_class
+        change("pk-hidden")
 
     def _draw_strip(self) -> None:
         running = self._station.listener.status.running
@@ -193,7 +193,7 @@ class Dashboard:
         self.studies.load()
         station = self._station
         how = (
-            f"Send to {strip.address(station)}, AE title {station.settings.listener.ae_title}."
+            f"Send to {strip.address(station)}, AE title {station.listener.settings.ae_title}."
             if station.listener.status.running
             else "Start the DICOM Listener to receive studies."
         )
@@ -219,7 +219,7 @@ class Dashboard:
         for carrier in (self._strip, self._table, self.picture.box):
             carrier.fall_back()
         self._filter.widget.add_class("pk-hidden")
-        for part in (self._choice, self._why):
+        for part in (self._choice, self._why, self._drawer):
             part.remove_class("pk-hidden")
 
     def _unpin(self) -> None:
@@ -228,6 +228,8 @@ class Dashboard:
             self.widget,
             self._button,
             self._choice,
+            self._services,
+            self._drawer,
             picture.slider,
             picture.preset,
             picture.centre,
@@ -244,7 +246,7 @@ def _parts(event: Event) -> Iterable[str]:
         return ("table", "picture")
     if isinstance(event, ConflictFound):
         return ("table",)
-    if isinstance(event, ServiceChanged):
+    if isinstance(event, ServiceChanged | SettingsChanged):
         return ("strip", "table")
     if isinstance(event, AssociationOpened | AssociationClosed):
         return ("strip",)

@@ -3,6 +3,36 @@
 const STEPS = { ArrowUp: -1, ArrowLeft: -1, ArrowDown: 1, ArrowRight: 1, PageUp: -10, PageDown: 10,
   Home: -1e9, End: 1e9 };
 
+// JupyterLab takes plain keys for itself where nothing is written: arrows on a drop-down would leave the cell,
+// and X on a check box would cut it. In our panels they belong to what has the focus.
+function ownKeys(event) {
+  const control = event.target.closest?.(".pk-root :is(select, button, input)");
+  if (!control) return;
+  const plain = !(event.ctrlKey || event.altKey || event.metaKey || (event.shiftKey && event.key === "Enter"));
+  if (plain) control.setAttribute("data-lm-suppress-shortcuts", "true");
+  else control.removeAttribute("data-lm-suppress-shortcuts");
+}
+window.removeEventListener("keydown", window.pacskitKeys, true);
+window.pacskitKeys = ownKeys; // one for the page, however often this module is loaded
+window.addEventListener("keydown", ownKeys, true);
+
+async function copyText(button) {
+  const text = button.dataset.copy;
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch { // no permission, or a page without TLS on another computer: the old way, by a selection
+    const area = document.createElement("textarea");
+    area.value = text;
+    document.body.append(area);
+    area.select();
+    document.execCommand("copy");
+    area.remove();
+    button.focus({ preventScroll: true });
+  }
+  button.textContent = "Copied";
+  setTimeout(() => { button.textContent = "Copy"; }, 1500);
+}
+
 function render({ model, el }) {
   const box = document.createElement("div");
   box.className = "pk-private";
@@ -26,6 +56,8 @@ function render({ model, el }) {
   };
 
   box.addEventListener("click", (event) => {
+    const copy = event.target.closest("[data-copy]");
+    if (copy) return void copyText(copy);
     const target = event.target.closest("[data-key]");
     if (target) model.send({ type: "click", key: target.dataset.key });
   });

@@ -25,7 +25,7 @@ import os, sys
 for name in ("fdatasync", "writev", "pread", "pwrite"):
     delattr(os, name)
 sys.modules["fcntl"] = None
-import pacskit.archive.system as system
+from pacskit import system
 from pathlib import Path
 from pacskit.archive import Archive
 from pacskit.events import EventBus

@@ -12,8 +12,11 @@ import pytest
 playwright = pytest.importorskip("playwright.sync_api")
 pytest.importorskip("jupyterlab")
 
-from driven_lab import jupyterlab  # noqa: E402
-from playwright.sync_api import Browser, sync_playwright  # noqa: E402
+from driven_lab import SECOND, Kernel, jupyterlab  # noqa: E402
+from playwright.sync_api import Browser, Page, sync_playwright  # noqa: E402
+
+from tests import second_user  # noqa: E402
+from tests.second_user import SecondUser  # noqa: E402
 
 PROJECT = Path(__file__).parents[2]
 
@@ -35,6 +38,13 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
+@pytest.fixture
+def page(chromium: Browser) -> Iterator[Page]:
+    page = chromium.new_page(viewport={"width": 1600, "height": 1100})
+    yield page
+    page.close()
+
+
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder JupyterLab serves: a copy of the project's notebooks."""
@@ -44,9 +54,29 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def address(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with jupyterlab(folder, tmp_path_factory.mktemp("home")) as address:
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The lab's PACSKIT_SITE, for the kernels of both users; it does not exist, unless a test writes it."""
+    user = second_user.second_user()
+    return (user.shared() if user else tmp_path_factory.mktemp("site")) / "site.toml"
+
+
+@pytest.fixture(scope="session")
+def address(folder: Path, site: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """JupyterLab with the kernels `python3` and, where there is one, SECOND: the second user's.
+
+    Their PACSKIT_HOME is one for the whole session: `driven_lab.environ` gives a notebook its own.
+    """
+    user = second_user.second_user()
+    kernels = [Kernel(SECOND, user.kernel_argv(), user.places())] if user else []
+    home, environment = tmp_path_factory.mktemp("home"), {"PACSKIT_SITE": str(site)}
+    with jupyterlab(folder, home, environment=environment, kernels=kernels) as address:
         yield address
+
+
+@pytest.fixture
+def second(address: str) -> SecondUser:
+    """The user of the kernel SECOND; the test is skipped where there is none."""
+    return second_user.needed()
 
 
 @pytest.fixture(scope="session")

@@ -7,22 +7,40 @@ import os
 import re
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Locator, Page
 
 TOKEN = "a-token-for-this-test-only"
+SECOND = "second-user"
+"""The kernel that runs as another user (tests/second_user.py)."""
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One more kernel that the server offers, beside `python3`."""
+
+    name: str
+    argv: Sequence[str]
+    """As in a kernelspec: `{connection_file}` in it is replaced."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Comes on top of the server's."""
 
 
 @contextmanager
-def jupyterlab(root: Path, home: Path) -> Iterator[str]:
-    """Serve `root`; yields the address. Nothing of the person's own settings is read or changed."""
-    environment = os.environ | {
+def jupyterlab(
+    root: Path, home: Path, *, environment: Mapping[str, str] | None = None, kernels: Iterable[Kernel] = ()
+) -> Iterator[str]:
+    """Serve `root`; yields the address. Nothing of the person's own settings is read or changed.
+
+    The server and its kernels have this process's environment, `environment` and places in `home`.
+    """
+    surroundings = os.environ | dict(environment or {}) | {
         "HOME": str(home),
         "JUPYTER_CONFIG_DIR": str(home / "config"),
         "JUPYTER_DATA_DIR": str(home / "data"),
@@ -31,32 +49,47 @@ def jupyterlab(root: Path, home: Path) -> Iterator[str]:
         "XDG_DATA_HOME": str(home / "share"),
         "JUPYTERLAB_SETTINGS_DIR": str(home / "settings"),
         "JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces"),
-    }
+    }  # fmt: skip
     widgets = home / "settings" / "@jupyter-widgets" / "jupyterlab-manager"
     widgets.mkdir(parents=True)
     (widgets / "plugin.jupyterlab-settings").write_text('{"saveState": true}', "utf-8")
+    news = home / "settings" / "@jupyterlab" / "apputils-extension"
+    news.mkdir(parents=True)
+    (news / "notification.jupyterlab-settings").write_text('{"fetchNews": "false"}', "utf-8")
+    for kernel in kernels:
+        _offer(kernel, home / "data" / "kernels" / kernel.name)
     command = [
         sys.executable, "-m", "jupyterlab", "--no-browser", "--port=0", "--ip=127.0.0.1", "--allow-root",
         "--expose-app-in-browser", "--LabApp.news_url=None", f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={root}",
     ]  # fmt: skip
-    with subprocess.Popen(
-        command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
-    ) as server:
+    said = home / "server.log"
+    with said.open("w") as log, subprocess.Popen(
+        command, env=surroundings, stdin=subprocess.DEVNULL, stderr=log, stdout=subprocess.DEVNULL
+    ) as server:  # fmt: skip
         try:
-            yield _address(server)
+            yield _address(server, said)
         finally:
             server.terminate()
+            try:
+                server.wait(30)
+            except subprocess.TimeoutExpired:
+                server.kill()  # its kernels see that it is gone, and end
 
 
-def _address(server: subprocess.Popen[str]) -> str:
-    assert server.stderr is not None
-    said = []
-    for line in server.stderr:
-        said.append(line)
-        if found := re.search(r"http://127\.0\.0\.1:\d+/", line):
-            threading.Thread(target=server.stderr.read, daemon=True).start()  # or the pipe fills
+def _offer(kernel: Kernel, folder: Path) -> None:
+    folder.mkdir(parents=True)
+    words = {"display_name": kernel.name, "language": "python"}
+    spec = words | {"argv": list(kernel.argv), "env": dict(kernel.environment)}
+    (folder / "kernel.json").write_text(json.dumps(spec), "utf-8")
+
+
+def _address(server: subprocess.Popen[bytes], said: Path) -> str:
+    end = time.monotonic() + 120
+    while server.poll() is None and time.monotonic() < end:
+        if found := re.search(r"http://127\.0\.0\.1:\d+/", said.read_text("utf-8", "replace")):
             return found.group()
-    raise RuntimeError("JupyterLab did not start:\n" + "".join(said[-20:]))
+        time.sleep(0.05)
+    raise RuntimeError("JupyterLab did not start:\n" + said.read_text("utf-8", "replace")[-3000:])
 
 
 class Notebook:
@@ -70,9 +103,10 @@ class Notebook:
         self.until(self._has_kernel, 60, "the notebook got no kernel")
         # The left side bar takes room that the tests want to measure.
         self.command("application:toggle-left-area") if page.locator("#jp-left-stack").is_visible() else None
-        if dark:
-            self.command("apputils:change-theme", {"theme": "JupyterLab Dark"})
-            page.wait_for_selector("body[data-jp-theme-light='false']", state="attached")
+        light = "false" if dark else "true"  # the server remembers what an earlier test chose
+        if page.locator("body").get_attribute("data-jp-theme-light") != light:
+            self.command("apputils:change-theme", {"theme": f"JupyterLab {'Dark' if dark else 'Light'}"})
+            page.wait_for_selector(f"body[data-jp-theme-light='{light}']", state="attached")
 
     def _has_kernel(self) -> bool:
         """A kernel runs and is connected; JupyterLab's question which one to take is answered."""
@@ -96,6 +130,7 @@ class Notebook:
         self.page.evaluate(
             """(index) => { const panel = window.jupyterapp.shell.currentWidget;
                 panel.content.activeCellIndex = index; panel.content.deselectAll();
+                panel.content.widgets[index].model.executionCount = null;  // of an earlier run: `count` waits for this one
                 window.jupyterapp.commands.execute('notebook:run-cell'); }""",
             index,
         )
@@ -109,6 +144,15 @@ class Notebook:
                 return cell.executionState === 'running' ? null : cell.executionCount ?? null; }""",
             index,
         )
+
+    def text(self, index: int) -> str:
+        """What stands below a cell, as a person reads it."""
+        cell = self.page.locator(".jp-NotebookPanel:visible .jp-Cell").nth(index)
+        return cell.locator(".jp-Cell-outputArea").inner_text()
+
+    def end(self) -> None:
+        """End the kernel: else it lives as long as the server, with its threads, ports and memory."""
+        self.page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
 
     def save(self) -> None:
         """Save it, widget state included: the server's settings say so (the worst case for privacy)."""
@@ -129,13 +173,27 @@ class Notebook:
             self.page.wait_for_timeout(50)
 
 
-def write(path: Path, *cells: str) -> None:
-    """A notebook of code cells."""
+def write(path: Path, *cells: str, kernel: str = "python3") -> None:
+    """A notebook of code cells for one of the server's kernels."""
     made = [
         {"cell_type": "code", "id": f"c{number}", "metadata": {}, "execution_count": None, "outputs": [],
          "source": source.splitlines(True)}
         for number, source in enumerate(cells)
     ]  # fmt: skip
-    kernel = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
-    notebook = {"cells": made, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
+    shown = "Python 3 (ipykernel)" if kernel == "python3" else kernel
+    spec = {"display_name": shown, "language": "python", "name": kernel}
+    notebook = {"cells": made, "metadata": {"kernelspec": spec}, "nbformat": 4, "nbformat_minor": 5}
     path.write_text(json.dumps(notebook), "utf-8")
+
+
+def environ(**values: str | Path) -> str:
+    """A first cell, to stand before `import pacskit`: sets names of the kernel's environment.
+
+    All kernels of a session share one PACSKIT_HOME and one PACSKIT_SITE. A notebook with settings of its own:
+
+        write(folder / "mine.ipynb", environ(PACSKIT_HOME=tmp_path / "pacskit"), "import pacskit ...")
+
+    The second user's needs a folder that it may write: `second.folder()` for PACSKIT_HOME; `second.shared()` holds
+    what root writes and both read, as a PACSKIT_SITE.
+    """
+    return f"import os\nos.environ.update({dict(zip(values, map(str, values.values()), strict=True))!r})"

@@ -125,7 +125,7 @@ def test_taken_port_is_an_error_at_once(tmp_path: Path) -> None:
             station = pacskit.Station(
                 archive=tmp_path, listener={"enabled": True, "host": "127.0.0.1", "port": port}
             )
-        with station, pytest.raises(PortTaken, match="another program"):
+        with station, pytest.raises(PortTaken, match="is taken by this notebook"):
             station.listener.start()
 
 

@@ -6,7 +6,10 @@ Tested on Linux; macOS and Windows by design.
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
+import subprocess
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,8 +27,16 @@ except ImportError:  # everywhere else
 else:
     _msvcrt = _msvcrt_module
 
+try:
+    import pwd as _pwd_module
+except ImportError:  # Windows
+    _pwd: Any = None
+else:
+    _pwd = _pwd_module
+
 Buffer = bytes | bytearray | memoryview
 BINARY: int = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+TEMPORARY = ".tmp"
 GATHER = 512
 """Buffers handed to one writev: below every system's IOV_MAX (1024 on Linux)."""
 LOCK_AT = 1 << 30
@@ -117,3 +128,60 @@ def unlock(descriptor: int) -> None:
         elif _msvcrt is not None:
             os.lseek(descriptor, LOCK_AT, os.SEEK_SET)
             _msvcrt.locking(descriptor, _msvcrt.LK_UNLCK, 1)
+
+
+def replace_file(path: Path, content: bytes, mode: int, like: os.stat_result | None = None) -> None:
+    """The file has either its old content or this one, whenever the machine stops. Raises OSError.
+
+    `like` is the file's own status before, where another user's ownership is to be kept (by root only).
+    """
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=TEMPORARY, dir=path.parent)
+    try:
+        try:
+            write_all(descriptor, [content])
+            if hasattr(os, "fchmod"):
+                os.fchmod(descriptor, mode)
+            if like is not None and hasattr(os, "fchown"):
+                os.fchown(descriptor, like.st_uid, like.st_gid)
+            sync_data(descriptor)
+        finally:
+            os.close(descriptor)
+        if os.name == "nt" and not mode & 0o077:
+            make_private(Path(name))
+        os.replace(name, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(name)
+        raise
+    sync_folder(path.parent)
+
+
+def remove_leftovers(path: Path) -> None:
+    """What a killed `replace_file` of this path left; call it only where no other can be at work."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*{TEMPORARY}"):
+        with contextlib.suppress(OSError):
+            left.unlink()
+
+
+def make_private(path: Path) -> None:
+    """Only the owner can read or change it: mode 0600, on Windows an access list of the owner alone.
+
+    Raises OSError. The Windows branch was written from the documentation and never run.
+    """
+    if os.name != "nt":
+        path.chmod(0o700 if path.is_dir() else 0o600)
+        return
+    owner = f"{os.environ.get('USERDOMAIN', '.')}\\{os.environ['USERNAME']}"
+    command = ["icacls", str(path), "/inheritance:r", "/grant:r", f"{owner}:F", "/q"]
+    run = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    if run.returncode:
+        raise OSError(f"icacls could not restrict {path}: {run.stderr.strip()}")
+
+
+def name_of_user(uid: int) -> str:
+    """The account's name, else its number."""
+    try:
+        name: str = _pwd.getpwuid(uid).pw_name
+    except (AttributeError, KeyError):
+        return f"user {uid}"
+    return name

@@ -1,0 +1,258 @@
+"""ServicePanel: one service's dialog (seed 12.1): its form, OK, CANCEL, DEFAULTS, and what came of them.
+
+What a person does is noted, and done by the bridge's thread. OK changes all or nothing: when the service
+cannot run with the new settings, the old ones stay, and the seed's message says why.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import ipywidgets as w
+
+from pacskit.errors import NotAdministrator, PacskitError, PortTaken
+from pacskit.settings import SECTIONS
+from pacskit.station import Station
+from pacskit.widgets import words
+from pacskit.widgets.carrier import Carrier
+from pacskit.widgets.form import Form, Options
+
+Html = Callable[[Station], str]
+
+
+@dataclass(frozen=True)
+class Look:
+    """What makes one service's panel differ from another's."""
+
+    section: str
+    state: Html
+    beside: Html
+    options: Mapping[str, Options]
+
+
+class ServicePanel:
+    """`ask(part)` has `draw(part)` called soon, by the one thread that writes widgets."""
+
+    def __init__(
+        self, station: Station, look: Look, ask: Callable[[str], None], ready: Callable[[], None]
+    ) -> None:
+        self._station, self._look, self._ask = station, look, ask
+        self.section, self.kind = look.section, SECTIONS[look.section]
+        self._lock = threading.RLock()
+        self._done: list[str] = []
+        self._shared_seen = False
+        self._shared_was: bool | None = None
+        self._message = self._free_port = ""
+        self.form = Form(self.kind, self._touched, look.options)
+        self.state, self.beside = Carrier(ready=ready), Carrier(ready=ready)
+        self.shared = self._shared()
+        self.defaults, self.ok, self.cancel = map(self._button, ("DEFAULTS", "OK", "CANCEL"))
+        self.ok.button_style = "primary"
+        self.take = self._button("Take port")
+        self.more = w.ToggleButton(description="▸ More settings", tooltip="Show all settings of this service")
+        self.more.observe(lambda _: self._touched(), "value")
+        self.message = w.HTML()
+        self._hidden = w.VBox(self.form.rows("more"))
+        self.widget = self._compose()
+
+    @property
+    def widgets(self) -> list[Any]:
+        """Those that a person acts on."""
+        mine = [self.shared, self.defaults, self.ok, self.cancel, self.take, self.more]
+        return mine + [widget for field in self.form.fields.values() for widget in field.widgets]
+
+    @property
+    def carriers(self) -> tuple[Carrier, Carrier]:
+        return self.state, self.beside
+
+    def load(self) -> None:
+        """Show what is set, at the start and when it was changed elsewhere; what a person typed stays."""
+        with self._lock:
+            typed = self._shared_was is not None and self.shared.value != self._shared_was
+            self.form.load(self._station.settings, keep_typed=True)
+            self._shared_was = self._is_shared()
+            if not typed:
+                self.shared.value = self._shared_seen = self._shared_was
+            self._check()
+
+    def draw(self, part: str) -> None:
+        """`check`: judge what was typed and do what was clicked. `state`: how the service runs."""
+        if part == "state":
+            self.state.show(self._look.state(self._station))
+            self.beside.show(self._look.beside(self._station))
+            self._say()
+            return
+        with self._lock:
+            done, self._done = self._done, []
+        for word in done:
+            getattr(self, f"_{word}")()
+        with self._lock:
+            self._guard_shared()
+            self._check()
+            self._say()
+
+    def close(self) -> None:
+        for carrier in self.carriers:
+            carrier.show("")
+        for widget in self.widgets:
+            widget.disabled = True
+
+    def _compose(self) -> w.Box:
+        explained = w.HTML('<span class="pk-quiet">Only an administrator can change it.</span>')
+        explained.add_class("pk-under")
+        line = w.HBox([self.shared])
+        line.add_class("pk-field")
+        shared = w.VBox([line, explained] if self._can_be_shared else [])
+        shared.add_class("pk-row")
+        self._explained = explained
+        buttons = w.HBox([self.defaults, w.Label(""), self.ok, self.cancel])
+        form = w.VBox(
+            [*self.form.rows("main"), shared, self.more, self._hidden, buttons, self.message, self.take]
+        )
+        body = w.Box([form, self.beside.widget])
+        root = w.VBox([self.state.widget, body])
+        for widget, look in (
+            (self.shared, "pk-input"),
+            (self.more, "pk-more"),
+            (self._hidden, "pk-hidden"),
+            (self.take, "pk-hidden"),
+            (self.take, "pk-take"),
+            (buttons, "pk-buttons"),
+            (self.message, "pk-message"),
+            (form, "pk-form"),
+            (self.beside.widget, "pk-beside"),
+            (body, "pk-service"),
+        ):
+            widget.add_class(look)
+        return root
+
+    @property
+    def _can_be_shared(self) -> bool:
+        return "shared" in self.kind.model_fields
+
+    def _shared(self) -> Any:
+        info = self.kind.model_fields.get("shared")
+        told = {"description": info.title, "tooltip": info.description} if info else {}
+        box = w.Checkbox(indent=False, **told)
+        box.observe(lambda _: self._touched(), "value")
+        return box
+
+    def _button(self, text: str) -> Any:
+        button = w.Button(description=text)
+        button.on_click(lambda _: self._clicked(text.split()[0].lower()))
+        return button
+
+    def _touched(self) -> None:
+        self._ask(f"check:{self.section}")
+
+    def _clicked(self, word: str) -> None:
+        with self._lock:
+            self._done.append(word)
+        self._touched()
+
+    def _is_shared(self) -> bool:
+        return bool(getattr(self._station.settings.section(self.section), "shared", False))
+
+    def _shared_edited(self) -> bool:
+        return bool(self.shared.value != self._is_shared())
+
+    def _guard_shared(self) -> None:
+        """Only an administrator can check or uncheck it: others get the message, and the box returns."""
+        if self.shared.value == self._shared_seen:
+            return
+        if self._shared_edited() and not self._station.is_administrator():
+            self._message = self._alert(str(NotAdministrator(f"{self.section}.shared")))
+            self.shared.value = self._is_shared()
+        self._shared_seen = self.shared.value
+
+    def _check(self) -> None:
+        good = self.form.check()
+        self.ok.disabled = not good
+        self.ok.tooltip = "" if good else "Mend what is marked first"
+        open_now = bool(self.more.value)
+        self.more.description = f"{'▾' if open_now else '▸'} More settings"
+        (self._hidden.remove_class if open_now else self._hidden.add_class)("pk-hidden")
+        if self._shared_edited():
+            note = '<span class="pk-changed">● changed</span>'
+        elif self._is_shared():
+            note = "Everyone on this computer uses these settings; values of your own are kept, but not used."
+            note = f'<span class="pk-quiet">{note}</span>'
+        else:
+            note = '<span class="pk-quiet">Only an administrator can check or uncheck this.</span>'
+        if self._explained.value != note:
+            self._explained.value = note
+
+    def _ok(self) -> None:
+        self._message = self._free_port = ""
+        if not self.form.check():
+            return
+        changes = self.form.changes()
+        if self._can_be_shared and self._shared_edited():
+            changes["shared"] = bool(self.shared.value)
+        try:
+            self._station.apply({self.section: changes}, save=True)
+        except PacskitError as error:
+            self._failed(error)
+            return
+        self._reset()
+        status = self._station.slots[self.section].status
+        how = f"running at {status.host}:{status.port}" if status.running else "not running"
+        saved = "Saved" if changes else "Nothing to save"
+        done = words.text(f"✓ {saved}. {self.kind.label} is {how}.")
+        self._message = f'<div class="pk-done" role="status">{done}</div>'
+
+    def _failed(self, error: PacskitError) -> None:
+        self._message = self._alert(str(error))
+        if isinstance(error, NotAdministrator):
+            self.shared.value = self._shared_seen = self._is_shared()
+        if isinstance(error, PortTaken) and error.free_port:
+            self._free_port = str(error.free_port)
+
+    def _take(self) -> None:
+        """The free port that was offered, by one click."""
+        if self._free_port:
+            self.form.fields["port"].put(self._free_port)
+            self._ok()
+
+    def _cancel(self) -> None:
+        self._message = self._free_port = ""
+        self._reset()
+
+    def _defaults(self) -> None:
+        self._message = self._free_port = ""
+        self.form.defaults()
+
+    def _reset(self) -> None:
+        with self._lock:
+            self.form.load(self._station.settings)
+            self.shared.value = self._shared_seen = self._shared_was = self._is_shared()
+
+    def _say(self) -> None:
+        message, free = self._message, self._free_port
+        if not message and (trouble := self._trouble()):
+            message = self._alert(trouble)
+            free = str(self._station.slots[self.section].status.free_port or "")
+            self._free_port = free
+        if message != self.message.value:
+            self.message.value = message
+        self.take.description = f"Take port {free}"
+        (self.take.remove_class if free else self.take.add_class)("pk-hidden")
+
+    def _trouble(self) -> str:
+        """What is wrong though nobody has just clicked: at the start, or by a file that was changed."""
+        status = self._station.slots[self.section].status
+        return self._station.troubles.get(self.section, "") or status.error
+
+    @staticmethod
+    def _alert(sentence: str) -> str:
+        """The seed's message first and alone, then what helps."""
+        head, message, rest = sentence.partition("The address is protected. ")
+        if message:
+            first, then = head + message.rstrip(". "), rest
+        else:
+            first, then = sentence, ""
+        more = f"<div>{words.text(then)}</div>" if then else ""
+        return f'<div class="pk-alert" role="alert"><b>▲ {words.text(first)}</b>{more}</div>'
