@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
+import time
 from pathlib import Path
 
-from bench import associations, large_object
+from bench import associations, idle, index, large_object, store
+from bench.places import in_memory
 from bench.results import Row, keep, show
 
-BENCHES = {"associations": associations.run, "large_object": large_object.run}
+BENCHES = {
+    "associations": (associations.run,),
+    "index": (index.run,),
+    "large_object": (large_object.run,),
+    "store": (store.run, idle.run),
+}
 
 
 def main() -> None:
@@ -19,13 +25,17 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     rows: list[Row] = []
-    with tempfile.TemporaryDirectory(prefix="pacskit-bench-") as work:
-        for name in arguments.only or BENCHES:
-            sys.stdout.write(f"{name} ...\n")
-            sys.stdout.flush()
-            found = BENCHES[name](Path(work), arguments.rounds)
+    for name in arguments.only or BENCHES:
+        sys.stdout.write(f"{name} ...\n")
+        sys.stdout.flush()
+        began = time.monotonic()
+        for run in BENCHES[name]:
+            with in_memory() as work:
+                found = run(work, arguments.rounds)
             sys.stdout.write(show(found) + "\n")
+            sys.stdout.flush()
             rows += found
+        sys.stdout.write(f"{name}: {time.monotonic() - began:.0f} s\n")
     keep(rows, Path(__file__).parent / "results.json")
 
 

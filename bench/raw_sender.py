@@ -10,7 +10,8 @@ from bench.servers import AE_TITLE
 
 APPLICATION_CONTEXT = b"1.2.840.10008.3.1.1.1"
 VERIFICATION = "1.2.840.10008.1.1"
-EXPLICIT_LE = "1.2.840.10008.1.2.1"
+PATIENCE = 60
+"""Seconds a server may keep a sender waiting before the bench gives up."""
 RELEASE_RQ = b"\x05\0\0\0\0\4\0\0\0\0"
 
 
@@ -40,9 +41,14 @@ def _element(number: int, value: bytes) -> bytes:
     return struct.pack("<HHL", 0, number, len(value)) + value
 
 
+def p_data_header(context: int, control: int, length: int) -> bytes:
+    """PDU and PDV header before a fragment of `length` bytes."""
+    return struct.pack(">BBLLBB", 4, 0, length + 6, length + 2, context, control)
+
+
 def _command(context: int, body: bytes) -> bytes:
     command = _element(0, struct.pack("<L", len(body))) + body
-    return struct.pack(">BBLLBB", 4, 0, len(command) + 6, len(command) + 2, context, 3) + command
+    return p_data_header(context, 3, len(command)) + command
 
 
 ECHO_RQ = _command(
@@ -69,9 +75,11 @@ def store_rq(context: int, sop_class: str, sop_instance: str) -> bytes:
 class RawAssociation:
     """Connected and accepted."""
 
-    def __init__(self, port: int, request: bytes) -> None:
-        self.sock = socket.create_connection(("127.0.0.1", port))
-        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    def __init__(self, port: int, request: bytes, *, nagle: bool = False) -> None:
+        self.sock = socket.create_connection(("127.0.0.1", port), PATIENCE)
+        self.sock.settimeout(None)  # one of Python's would cost a poll before each call
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", PATIENCE, 0))
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, not nagle)
         self.sock.sendall(request)
         kind, body = self._pdu()
         if kind != 2:
@@ -94,6 +102,28 @@ class RawAssociation:
                 self._fragment(context, 0, previous)
             previous = fragment
         self._fragment(context, 2, previous or b"")
+        return self._status()
+
+    def store_at_once(self, buffers: list[bytes | memoryview]) -> int:
+        """Send PDUs that are ready, in as few system calls as possible; the status answered."""
+        left = buffers
+        while left:
+            sent, done = self.sock.sendmsg(left), 0
+            while done < len(left) and sent >= len(left[done]):
+                sent -= len(left[done])
+                done += 1
+            left = left[done:]
+            if sent:
+                left[0] = memoryview(left[0])[sent:]
+        return self._status()
+
+    def store_piecewise(self, buffers: list[bytes | memoryview]) -> int:
+        """The same with a system call for each buffer, as stock senders do."""
+        for buffer in buffers:
+            self.sock.sendall(buffer)
+        return self._status()
+
+    def _status(self) -> int:
         _, answer = self._pdu()
         at = answer.index(b"\0\0\0\x09\x02\0\0\0")
         return int.from_bytes(answer[at + 8 : at + 10], "little")
@@ -108,8 +138,7 @@ class RawAssociation:
         for start in range(0, len(data), most):
             piece = data[start : start + most]
             last = control if start + most >= len(data) else 0
-            header = struct.pack(">BBLLBB", 4, 0, len(piece) + 6, len(piece) + 2, context, last)
-            self.sock.sendall(header + piece)
+            self.sock.sendall(p_data_header(context, last, len(piece)) + piece)
 
     def _pdu(self) -> tuple[int, bytes]:
         header = self._exactly(6)

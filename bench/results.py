@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-OURS = "pacskit"
 REFERENCE = "storescp"
 
 
@@ -25,20 +24,35 @@ class Row:
     ratio: float | None
     """Ours over this one's, medians."""
     goal: str
+    met: bool | None = None
+    """Whether the goal was reached in this run; None where that is for a person to read."""
 
 
 def ratios(
-    what: str, unit: str, measured: Mapping[str, Sequence[float]], goal: str, *, compare: bool = True
+    what: str,
+    unit: str,
+    measured: Mapping[str, Sequence[float]],
+    goals: Mapping[str, float] | str = "",
+    *,
+    compare: bool = True,
 ) -> list[Row]:
-    """A row for each program, with our ratio to it where more is better."""
-    ours = statistics.median(measured[OURS])
-    rows = []
-    for name, values in sorted(measured.items(), key=lambda item: item[0] != OURS):
+    """A row for each program, the first one ours, with our ratio to it where more is better.
+
+    `goals`: who → the ratio that is wanted; or a sentence, beside storescp.
+    """
+    ours = statistics.median(next(iter(measured.values())))
+    rows: list[Row] = []
+    for name, values in measured.items():
         median = statistics.median(values)
-        ratio = ours / median if compare and name != OURS and median else None
-        rows.append(
-            Row(what, name, median, unit, min(values), max(values), ratio, goal if name == REFERENCE else "")
-        )
+        ratio = ours / median if compare and rows and median else None
+        if isinstance(goals, str):
+            goal = goals if name == REFERENCE else ""
+        else:
+            goal = f"≥{goals[name]:g}×" if name in goals else ""
+        met = None
+        if ratio is not None and not isinstance(goals, str) and name in goals:
+            met = ratio >= goals[name]
+        rows.append(Row(what, name, median, unit, min(values), max(values), ratio, goal, met))
     return rows
 
 
@@ -51,8 +65,9 @@ def show(rows: Sequence[Row]) -> str:
             lines.append(what)
         ratio = f"pacskit is {row.ratio:5.2f}× this" if row.ratio is not None else ""
         goal = f"   goal {row.goal}" if row.goal else ""
+        goal += {True: " reached", False: " MISSED", None: ""}[row.met]
         lines.append(
-            f"  {row.who:<12}{row.median:10.1f}{row.unit:<6}[{row.low:.1f}-{row.high:.1f}]  {ratio}{goal}"
+            f"  {row.who:<20}{row.median:10.1f}{row.unit:<6}[{row.low:.1f}-{row.high:.1f}]  {ratio}{goal}"
         )
     return "\n".join(lines)
 

@@ -12,11 +12,13 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import psutil
 
 AE_TITLE = "BENCH"
+ARCHIVE = "archive"
 
 
 def free_port() -> int:
@@ -25,73 +27,60 @@ def free_port() -> int:
         return port
 
 
-def _pacskit(folder: Path, port: int) -> list[str]:
+def _pacskit(folder: Path, port: int, **more: object) -> list[str]:
     settings = {
         "listener.port": port,
         "listener.host": "127.0.0.1",
         "listener.ae_title": AE_TITLE,
+        "listener.max_associations": 1000,
         "archive.durability": "fast",
+        **{key.replace("__", "."): value for key, value in more.items()},
     }
     pairs = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
-    return [sys.executable, "-m", "pacskit", "serve", "--quiet", "--archive", str(folder / "archive"), *pairs]
+    archive = str(folder / ARCHIVE)
+    return [sys.executable, "-m", "pacskit", "serve", "--quiet", "--archive", archive, *pairs]
 
 
 def _storescp(folder: Path, port: int) -> list[str]:
-    return [
-        "storescp",
-        "--fork",
-        "+B",
-        "-aet",
-        AE_TITLE,
-        "-od",
-        str(folder),
-        "--max-pdu",
-        "131072",
-        str(port),
-    ]
+    title, largest = ["-aet", AE_TITLE], ["--max-pdu", "131072"]
+    return ["storescp", "-dhl", "--fork", "+B", *title, "-od", str(folder), *largest, str(port)]
 
 
-def _orthanc(folder: Path, port: int) -> list[str]:
+def _orthanc(folder: Path, port: int, **more: object) -> list[str]:
     configuration = folder / "orthanc.json"
-    configuration.write_text(
-        json.dumps(
-            {
-                "StorageDirectory": str(folder / "storage"),
-                "IndexDirectory": str(folder / "index"),
-                "DicomAet": AE_TITLE,
-                "DicomPort": port,
-                "HttpPort": free_port(),
-                "RemoteAccessAllowed": False,
-                "AuthenticationEnabled": False,
-                "DicomAlwaysAllowStore": True,
-                "SyncStorageArea": False,
-                "Plugins": [],
-            }
-        )
-    )
+    content = {
+        "StorageDirectory": str(folder / "storage"),
+        "IndexDirectory": str(folder / "index"),
+        "DicomAet": AE_TITLE,
+        "DicomPort": port,
+        "HttpPort": free_port(),
+        "RemoteAccessAllowed": False,
+        "AuthenticationEnabled": False,
+        "DicomAlwaysAllowStore": True,
+        "MaximumPduLength": 131072,
+        "Plugins": [],
+        **more,
+    }
+    configuration.write_text(json.dumps(content))
     return ["Orthanc", str(configuration)]
 
 
 def _pynetdicom(folder: Path, port: int) -> list[str]:
-    return [
-        sys.executable,
-        "-m",
-        "pynetdicom",
-        "storescp",
-        "-q",
-        "-aet",
-        AE_TITLE,
-        "-od",
-        str(folder),
-        str(port),
-    ]
+    script = Path(__file__).with_name("smallest_handler.py")
+    return [sys.executable, str(script), str(port), AE_TITLE, str(folder)]
 
 
 COMMANDS: dict[str, tuple[str, Callable[[Path, int], list[str]]]] = {
     "pacskit": (sys.executable, _pacskit),
     "storescp": ("storescp", _storescp),
-    "Orthanc": ("Orthanc", _orthanc),
+    "Orthanc": ("Orthanc", partial(_orthanc, SyncStorageArea=False)),
     "pynetdicom": (sys.executable, _pynetdicom),
+}
+"""As fast as they go: pacskit `fast`, Orthanc without sync, pynetdicom with the smallest handler."""
+VARIANTS: dict[str, tuple[str, Callable[[Path, int], list[str]]]] = {
+    "pacskit safe": (sys.executable, partial(_pacskit, archive__durability="safe")),
+    "pacskit, 2 workers": (sys.executable, partial(_pacskit, listener__workers=2)),
+    "Orthanc default": ("Orthanc", _orthanc),
 }
 
 
@@ -102,17 +91,21 @@ def present() -> list[str]:
 
 @dataclass
 class Server(AbstractContextManager["Server"]):
-    """One measured program while it runs."""
+    """One measured program while it runs; `stock`: with Nagle on, where the program has it on."""
 
     name: str
     folder: Path
+    stock: bool = False
 
     def __enter__(self) -> Server:
         self.folder.mkdir(parents=True)
         self.port = free_port()
-        command = COMMANDS[self.name][1](self.folder, self.port)
+        command = (COMMANDS | VARIANTS)[self.name][1](self.folder, self.port)
         self._log = (self.folder / "log.txt").open("wb")
-        environment = {**os.environ, "TCP_NODELAY": "1"}  # takes Nagle out of the DCMTK tools
+        environment = dict(os.environ)
+        environment.pop("TCP_NODELAY", None)
+        if not self.stock:
+            environment["TCP_NODELAY"] = "1"  # takes Nagle out of the DCMTK tools
         self._process = subprocess.Popen(
             command, stdout=self._log, stderr=subprocess.STDOUT, cwd=self.folder, env=environment
         )
@@ -128,13 +121,25 @@ class Server(AbstractContextManager["Server"]):
                     ) from None
                 time.sleep(0.05)
 
+    @property
+    def archive(self) -> Path:
+        """Of pacskit."""
+        return self.folder / ARCHIVE
+
     def memory(self) -> int:
         """Resident bytes of the process and its children, now."""
+        return int(self._sum(lambda process: float(process.memory_info().rss)))
+
+    def processor(self) -> float:
+        """Seconds of processor time of the process and its children so far."""
+        return self._sum(lambda process: sum(process.cpu_times()[:2]))
+
+    def _sum(self, value: Callable[[psutil.Process], float]) -> float:
         process = psutil.Process(self._process.pid)
-        total = 0
+        total = 0.0
         for one in (process, *process.children(recursive=True)):
             try:
-                total += one.memory_info().rss
+                total += value(one)
             except psutil.NoSuchProcess:
                 continue
         return total

@@ -92,6 +92,38 @@ class InstanceStored(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceSetAside(Event):
+    """Another content came under the UID of a stored instance: it is kept apart, and not served."""
+
+    sop_instance_uid: str
+    study_uid: str
+    """The stored instance's."""
+    received_from: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceDamaged(Event):
+    """A stored file is no longer what was stored, or cannot be read."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StorageLow(Event):
+    """The archive's disk gets full; told once for each step."""
+
+    free: int
+    """Bytes."""
+    limit: int
+    """Bytes; with less than this free, instances are refused."""
+    full_in: float | None
+    """Seconds until that limit if it goes on so; None where that cannot be said."""
+    refusing: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceRefused(Event):
     sop_instance_uid: str
     received_from: str
@@ -104,6 +136,18 @@ class StudiesChanged(Event):
     """Rows of these studies were committed to the index."""
 
     study_uids: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyStable(Event):
+    """Nothing more of this study came for `archive.stable_after` seconds: it may be complete.
+
+    Comes again when more came later; at least once, also over a restart.
+    """
+
+    study_uid: str
+    series: int
+    instances: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,9 +1,22 @@
 """Where studies live: Part 10 files in a readable layout, an index that can be made again, queries."""
 
 from pacskit.archive.archive import Archive
+from pacskit.archive.completeness import Completeness
+from pacskit.archive.gaps import Gap
 from pacskit.archive.header import Origin
-from pacskit.archive.importing import ImportProgress, ImportReport
+from pacskit.archive.import_report import ImportProgress, ImportReport, ProgressLine
 from pacskit.archive.incoming import Incoming, Stored
 from pacskit.archive.rebuild import RebuildReport
 
-__all__ = ["Archive", "ImportProgress", "ImportReport", "Incoming", "Origin", "RebuildReport", "Stored"]
+__all__ = [
+    "Archive",
+    "Completeness",
+    "Gap",
+    "ImportProgress",
+    "ImportReport",
+    "Incoming",
+    "Origin",
+    "ProgressLine",
+    "RebuildReport",
+    "Stored",
+]

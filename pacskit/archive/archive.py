@@ -14,31 +14,37 @@ from typing import Any
 
 from pandas import DataFrame
 
-from pacskit.archive import tables
+from pacskit.archive import completeness, tables
+from pacskit.archive.asides import SetAside, all_aside, with_asides
+from pacskit.archive.completeness import Completeness
+from pacskit.archive.deleting import Restored
 from pacskit.archive.files import INDEX, STUDIES, lay_out
+from pacskit.archive.gaps import Gap
 from pacskit.archive.header import Origin
-from pacskit.archive.importing import ImportProgress, ImportReport, import_paths
+from pacskit.archive.import_report import How, ImportReport
+from pacskit.archive.importing import Progress
 from pacskit.archive.incoming import Incoming
-from pacskit.archive.index import IndexReader, IndexWriter
-from pacskit.archive.keeping import Keeper
+from pacskit.archive.index import IndexReader
+from pacskit.archive.journal import checked_studies
 from pacskit.archive.lock import OwnerLock
+from pacskit.archive.owner import Owner
 from pacskit.archive.query import Level
-from pacskit.archive.rebuild import RebuildReport, adopt, catch_up, rebuild
-from pacskit.archive.rows import Row
-from pacskit.archive.uids import check_uid
-from pacskit.errors import ArchiveError
-from pacskit.events import ArchiveFailed, ConflictFound, EventBus, StudiesChanged
+from pacskit.archive.rebuild import RebuildReport
+from pacskit.archive.recovery import Recovered
+from pacskit.archive.space import Storage
+from pacskit.archive.stable import unstable_studies
+from pacskit.archive.trash import Trashed, all_trashed
+from pacskit.archive.verify import VerifyProgress, VerifyReport, verify
+from pacskit.errors import ArchiveError, UnknownUID
+from pacskit.events import EventBus
 from pacskit.imaging.series import Series
 from pacskit.settings.models import ArchiveSettings
-
-CLEAN = "clean"
-"""A file that is there while no owner is: without it, the last one was killed."""
 
 
 class Archive:
     """Made by `create_or_open()` (the owner) or `read()`. Any thread may use it."""
 
-    def __init__(self, folder: Path, index: IndexReader, owner: _Owner | None = None) -> None:
+    def __init__(self, folder: Path, index: IndexReader, owner: Owner | None = None) -> None:
         self.folder = folder
         self._index, self._owner = index, owner
         self._closed = False
@@ -55,7 +61,7 @@ class Archive:
         lay_out(folder)
         lock = OwnerLock(folder)
         try:
-            owner = _Owner(folder, lock, events, settings)
+            owner = Owner(folder, lock, events, settings)
         except BaseException:
             lock.release()
             raise
@@ -91,10 +97,22 @@ class Archive:
         return self._mine().incoming(sop_class_uid, sop_instance_uid, transfer_syntax_uid, origin)
 
     def import_paths(
-        self, paths: Iterable[Path | str], *, progress: Callable[[ImportProgress], None] | None = None
+        self,
+        paths: Iterable[Path | str],
+        how: How = "copy",
+        *,
+        progress: Progress | None = None,
+        cancel: threading.Event | None = None,
     ) -> ImportReport:
-        """Copy files into the archive, folders recursed; what is no instance is reported by name."""
-        return import_paths(paths, self.folder, self._mine().incoming, progress)
+        """Take files, folders (recursed) and what DICOMDIRs list; what cannot be taken is reported by name.
+
+        `copy`; `link`: hard links where the file system can, a file changed later is changed here as well;
+        `in-place`: files stay where they are, are never written, moved or deleted, and must stay there.
+        Doing it again passes over what is here, by size and time. `progress` is called at most ten times a
+        second, in this thread. Once `cancel` is set it ends soon: what is stored stays.
+        Raises ArchiveError where the archive cannot be written.
+        """
+        return self._mine().import_paths(paths, how, progress, cancel)
 
     def rebuild(self, progress: Callable[[int], None] | None = None) -> RebuildReport:
         """Make the index again from the files; `progress` gets the number of instances read so far."""
@@ -112,7 +130,7 @@ class Archive:
     def studies(self, **query: Any) -> DataFrame:
         """One row a study, last received first; `query` by DICOM keywords (see `table`)."""
         self.drain()
-        return tables.studies(self._index, query)
+        return with_asides(self.folder, tables.studies(self._index, query))
 
     def table(self, level: Level = "study", columns: Sequence[str] | None = None, **query: Any) -> DataFrame:
         """One row for each study, series or instance; any DICOM keyword may be a column.
@@ -122,7 +140,7 @@ class Archive:
         first file of the row. Raises ValueError for an unknown keyword, naming the nearest.
         """
         self.drain()
-        return tables.table(self._index, self.folder, level, columns, query)
+        return with_asides(self.folder, tables.table(self._index, self.folder, level, columns, query))
 
     def series_paths(self, series_uid: str) -> list[Path]:
         """The series' files by instance number. Raises UnknownUID."""
@@ -137,6 +155,92 @@ class Archive:
         """Study Instance UID of a series. Raises UnknownUID."""
         self.drain()
         return tables.study_of(self._index, series_uid)
+
+    def gaps(self, study_uid: str) -> list[Gap]:
+        """What is missing, or may be, by instance numbers, slice positions and stated counts.
+
+        Reads headers of stacks of slices (some 0.5 ms each). `str(gap)` is a sentence. Raises UnknownUID.
+        """
+        self.drain()
+        return completeness.gaps(self._index, self.folder, study_uid)
+
+    def completeness(self, study_uid: str) -> Completeness:
+        """Counts, gaps in instance numbers and quiet since when, from the index alone. Raises UnknownUID."""
+        self.drain()
+        unstable = study_uid in unstable_studies(self.folder)
+        return completeness.completeness(self._index, self.folder, study_uid, unstable)
+
+    @property
+    def stable_after(self) -> float:
+        """Seconds without anything new after which a study is told as stable."""
+        return self._mine().quiet.after
+
+    @stable_after.setter
+    def stable_after(self, seconds: float) -> None:
+        self._mine().quiet.after = seconds
+
+    def aside(self) -> list[SetAside]:
+        """Instances that came with another content than the stored one of their UID; they are not served."""
+        return list(all_aside(self.folder))
+
+    def checked(self) -> frozenset[str]:
+        """UIDs of the studies that a person marked as checked."""
+        return checked_studies(self.folder)
+
+    def storage(self) -> Storage:
+        """The archive's disk: what is free, and when it will be full."""
+        return self._mine().space.look()
+
+    def verify(
+        self,
+        progress: Callable[[VerifyProgress], None] | None = None,
+        cancel: threading.Event | None = None,
+    ) -> VerifyReport:
+        """Read every file and compare it with the index and its checksums; nothing is changed."""
+        return verify(self.folder, self._index, progress, cancel)
+
+    @property
+    def recovered(self) -> Recovered:
+        """What this owner mended at its start."""
+        return self._mine().recovered
+
+    def follow(self, settings: ArchiveSettings) -> None:
+        """Take over what may change while it is open: all but `folder` and `durability`."""
+        self._mine().follow(settings)
+
+    # -- what a person does to studies
+
+    def check(self, study_uid: str, checked: bool = True) -> None:
+        """Mark a study as checked, or not; kept by every rebuild. Raises UnknownUID, ArchiveError."""
+        owner = self._mine()
+        if self.table("study", columns=[], StudyInstanceUID=study_uid).empty:
+            raise UnknownUID(f"no study {study_uid} in the archive {self.folder}")
+        owner.check(study_uid, checked)
+
+    def delete(self, uids: str | Iterable[str], level: Level = "study") -> Trashed:
+        """Studies (series, instances) to the trash; `restore(its id)` brings them back.
+
+        Raises UnknownUID, before anything is moved, and ArchiveError.
+        """
+        owner = self._mine()
+        trashed, changed = owner.deleting.delete(level, [uids] if isinstance(uids, str) else uids)
+        owner.tell_of(changed)
+        return trashed
+
+    def trash(self) -> list[Trashed]:
+        """What was deleted or replaced, oldest first."""
+        return list(all_trashed(self.folder))
+
+    def restore(self, trash_id: str) -> Restored:
+        """Bring an entry of the trash back; what is stored again meanwhile stays there. Raises UnknownUID."""
+        owner = self._mine()
+        restored = owner.deleting.restore(trash_id)
+        owner.tell_of(restored.study_uids)
+        return restored
+
+    def empty_trash(self, older_than_days: float = 0) -> int:
+        """Delete for good what went into the trash so many days ago; returns the bytes freed."""
+        return self._mine().trash.empty(older_than_days)
 
     # -- the end
 
@@ -159,7 +263,7 @@ class Archive:
     def __repr__(self) -> str:
         return f"<Archive {self.folder}{'' if self.writable else ' (to read)'}>"
 
-    def _mine(self) -> _Owner:
+    def _mine(self) -> Owner:
         if self._owner is None:
             raise ArchiveError(
                 f"the archive {self.folder} was opened to read: a Station(archive=...) may write it"
@@ -167,91 +271,3 @@ class Archive:
         if self._closed:
             raise ArchiveError(f"the archive {self.folder} is closed")
         return self._owner
-
-
-class _Owner:
-    """What only the owner has: the lock, the writer, the instances under way."""
-
-    def __init__(
-        self, folder: Path, lock: OwnerLock, events: EventBus, settings: ArchiveSettings | None
-    ) -> None:
-        self._folder, self._lock, self._events = folder, lock, events
-        self._under_way: set[Incoming] = set()
-        self._guard = threading.Lock()
-        clean = folder / CLEAN
-        was_clean = clean.exists()
-        clean.unlink(missing_ok=True)
-        self.index = IndexWriter(folder / INDEX, self._committed, self._failed)
-        self._keeper = Keeper(folder, self.index, events, settings is None or settings.durability == "safe")
-        try:
-            if self.index.new:
-                self.rebuild(None)
-            elif not was_clean:
-                report = RebuildReport()
-                adopt(folder, self._busy, self._keeper.has, report)
-                catch_up(folder, self.index, report)
-        except BaseException:
-            self.index.close()
-            raise
-
-    def incoming(
-        self,
-        sop_class_uid: str,
-        sop_instance_uid: str,
-        transfer_syntax_uid: str,
-        origin: Origin,
-        source_ae: str = "",
-    ) -> Incoming:
-        check_uid(sop_class_uid, "Affected SOP Class UID")
-        check_uid(sop_instance_uid, "Affected SOP Instance UID")
-        check_uid(transfer_syntax_uid, "Transfer Syntax UID")
-        self.index.check()
-        with self._guard:
-            incoming = Incoming(
-                self._folder,
-                self._keeper.keep,
-                self._ended,
-                sop_class_uid,
-                sop_instance_uid,
-                transfer_syntax_uid,
-                origin,
-                source_ae,
-            )
-            self._under_way.add(incoming)
-        return incoming
-
-    def rebuild(self, progress: Callable[[int], None] | None) -> RebuildReport:
-        report = RebuildReport()
-        with self._guard:
-            adopt(self._folder, self._busy, self._keeper.has, report)
-        self.index.drain()
-        rebuild(self._folder, self.index, report, progress)
-        return report
-
-    def _busy(self, path: Path) -> bool:
-        return any(incoming.part == path for incoming in self._under_way)
-
-    def _ended(self, incoming: Incoming) -> None:
-        with self._guard:
-            self._under_way.discard(incoming)
-
-    def _committed(self, rows: list[Row], conflicts: dict[str, str]) -> None:
-        self._keeper.committed(rows)
-        self._events.publish(StudiesChanged(study_uids=frozenset(row.header.study_uid for row in rows)))
-        for study_uid, reason in conflicts.items():
-            self._events.publish(ConflictFound(study_uid=study_uid, reason=reason))
-
-    def tell_of(self, study_uids: Iterable[str]) -> None:
-        """Whoever shows these studies asks anew."""
-        self._events.publish(StudiesChanged(study_uids=frozenset(study_uids)))
-
-    def _failed(self, reason: str) -> None:
-        self._events.publish(ArchiveFailed(reason=reason))
-
-    def close(self) -> None:
-        for incoming in list(self._under_way):
-            incoming.discard()
-        self.index.close()
-        if not self.index.failure:
-            (self._folder / CLEAN).touch()
-        self._lock.release()

@@ -7,25 +7,23 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Callable, Container
+from collections.abc import Callable
+
+from pacskit.archive.plain import LEAST_GROUP, LONG_VRS, VALUE_LIMIT, VRS, Plain, plain
 
 DEFLATED = "1.2.840.10008.1.2.1.99"
 IMPLICIT = "1.2.840.10008.1.2"
 BIG_ENDIAN = "1.2.840.10008.1.2.2"
 EXPLICIT = "1.2.840.10008.1.2.1"
 
-PIECE = 1 << 16
-VALUE_LIMIT = 1 << 16
-"""Longest value kept, in bytes."""
+FIRST_PIECE, PIECE = 1 << 14, 1 << 16
+"""Bytes read at once: most headers, up to Pixel Data, fit the first."""
 DEPTH = 100
 """Sequences of undefined length within each other; deeper ones no reader opens."""
 INFLATED_LIMIT = 1 << 30
 """Bytes a deflated data set may become: 1 MB of it can stand for 1 GB, and all of it is walked."""
 UNDEFINED = 0xFFFFFFFF
-_LONG_VRS = frozenset(
-    (b"OB", b"OW", b"OF", b"OD", b"OL", b"OV", b"SQ", b"UC", b"UR", b"UT", b"UN", b"SV", b"UV")
-)
-_VRS = _LONG_VRS | frozenset(b"AE AS AT CS DA DS DT FL FD IS LO LT PN SH SL SS ST TM UI UL US".split())
+LEAST_TAG = LEAST_GROUP << 16
 
 Read = Callable[[int, int], bytes]
 """(size, offset) → bytes, fewer only at the end."""
@@ -42,7 +40,7 @@ class _Stream:
         self._read, self._offset, self._size = read, offset, size
         self._inflate = zlib.decompressobj(-15) if deflated else None
         self._buffer, self._position, self._passed = b"", 0, 0
-        self._inflated = 0
+        self._inflated, self._piece, self._runs = 0, FIRST_PIECE, 0
 
     @property
     def position(self) -> int:
@@ -51,8 +49,11 @@ class _Stream:
 
     def _fill(self) -> bool:
         if self._inflate is None:
-            piece = self._read(PIECE, self._offset)
+            if self._offset >= self._size:
+                return False
+            piece = self._read(self._piece, self._offset)
             self._offset += len(piece)
+            self._piece = PIECE
         else:
             piece = b""
             while not piece and not self._inflate.eof:
@@ -75,6 +76,15 @@ class _Stream:
         self._passed += self._position
         self._position = 0
         return True
+
+    def pass_plain(self, elements: Plain, found: dict[int, bytes]) -> bool:
+        """Pass over the plain elements that come next; whether there was one."""
+        if not self._buffer:
+            self._fill()
+        start = self._position
+        self._position = elements.over(self._buffer, start, found, self._runs)
+        self._runs += 1
+        return self._position > start
 
     def take(self, size: int) -> bytes:
         """The next `size` bytes; fewer only at the end."""
@@ -105,28 +115,38 @@ class _Stream:
 
 def guess_transfer_syntax(start: bytes) -> str:
     """For a data set without file meta: what its first element looks like (PS3.5 A.1-A.3)."""
-    explicit = start[4:6] in _VRS
+    explicit = start[4:6] in VRS
     if start[0:1] == b"\0" and start[1:2] != b"\0":
         return BIG_ENDIAN
     return EXPLICIT if explicit else IMPLICIT
 
 
 def walk(
-    read: Read, offset: int, size: int, transfer_syntax_uid: str, wanted: Container[int]
+    read: Read,
+    offset: int,
+    size: int,
+    transfer_syntax_uid: str,
+    wanted: frozenset[int],
+    *,
+    quick: bool = True,
 ) -> dict[int, bytes]:
     """Raw values of the `wanted` top-level tags of the data set in bytes `offset` to `size` of a file.
 
-    Goes to the end of the data set. Raises BadDataSet where it is empty, ends within an element, or
+    Goes to the end of the data set; `quick` says whether plain elements are passed over in the quick way,
+    which finds the same (`plain.py`). Raises BadDataSet where it is empty, ends within an element, or
     does not read as its transfer syntax says.
     """
     stream = _Stream(read, offset, size, transfer_syntax_uid == DEFLATED)
     order = ">" if transfer_syntax_uid == BIG_ENDIAN else "<"
     tag_of, short_of, long_of = (struct.Struct(order + code).unpack for code in ("HH", "H", "I"))
     implicit = transfer_syntax_uid == IMPLICIT
+    elements = plain(wanted, implicit, order)
     found: dict[int, bytes] = {}
     stack: list[tuple[bool, bool]] = []  # (inside items rather than elements, the outer implicit)
     items, last = False, -1
     while True:
+        if quick and not stack and stream.pass_plain(elements, found):
+            last = LEAST_TAG  # or above: only lower ones are looked at for their order
         at = stream.position
         head = stream.take(8)
         if len(head) < 8:
@@ -158,15 +178,15 @@ def walk(
             vr, length = b"", long_of(head[4:])[0]
         else:
             vr, length = head[4:6], short_of(head[6:])[0]
-            if vr in _LONG_VRS:
+            if vr in LONG_VRS:
                 rest = stream.take(4)
                 if len(rest) < 4:
                     raise BadDataSet(f"the data set ends early, at byte {at}")
                 length = long_of(rest)[0]
-            elif vr not in _VRS:
+            elif vr not in VRS:
                 vr, length = b"", long_of(head[4:])[0]  # an implicit element among explicit ones: seen
         if not stack:
-            if tag <= last and tag < 0x00080000:
+            if tag <= last and tag < LEAST_TAG:
                 raise BadDataSet(f"the elements are not in order, at byte {at}")
             last = tag
         if length == UNDEFINED:

@@ -2,6 +2,12 @@
 
 studies/<date>-<hash of study>/<series number>-<modality>-<hash of series>/<instance number>-<hash>.dcm
 incoming/       instances being received
+dirty/          a mark for each study whose newest rows may not be on the disk (marks.py)
+aside/          other contents of stored instances, not served (asides.py)
+trash/          what was deleted or replaced (trash.py)
+damaged/        what a machine's failure left half in studies/
+sums/           sha256 of the files of each study (checksums.py)
+journal.jsonl   what persons said of studies (journal.py)
 index.sqlite    a cache: `rebuild()` makes it again from the files
 owner.lock      whose archive it is now
 format.json     the version of this layout
@@ -16,18 +22,27 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from pacskit import system
 from pacskit.archive.header import Header
 from pacskit.errors import ArchiveError
 
 STUDIES, INCOMING, INDEX, LOCK, FORMAT = "studies", "incoming", "index.sqlite", "owner.lock", "format.json"
+DIRTY, ASIDE, TRASH, DAMAGED, SUMS = "dirty", "aside", "trash", "damaged", "sums"
+JOURNAL = "journal.jsonl"
 FORMAT_VERSION = 1
 FOLDER_MODE, FILE_MODE = 0o700, 0o600
 _LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
 
 
-def _hash(uid: str, length: int) -> str:
+def short_hash(content: str | bytes, length: int) -> str:
     """Lower-case base32 (safe where file names fold case); 12 characters are 60 bits."""
-    return base64.b32encode(hashlib.sha256(uid.encode()).digest()).decode("ascii").lower()[:length]
+    data = content.encode() if isinstance(content, str) else content
+    return base64.b32encode(hashlib.sha256(data).digest()).decode("ascii").lower()[:length]
+
+
+def study_hash(study_uid: str) -> str:
+    """How a study's folders end."""
+    return short_hash(study_uid, 12)
 
 
 def _number(value: object, digits: int) -> str:
@@ -44,9 +59,9 @@ def relative_path(header: Header) -> str:
     return "/".join(
         (
             STUDIES,
-            f"{found['StudyDate'] or 'undated'}-{_hash(header.study_uid, 12)}",
-            f"{_number(found['SeriesNumber'], 4)}-{modality}-{_hash(header.series_uid, 12)}",
-            f"{_number(found['InstanceNumber'], 6)}-{_hash(header.sop_instance_uid, 16)}.dcm",
+            f"{found['StudyDate'] or 'undated'}-{study_hash(header.study_uid)}",
+            f"{_number(found['SeriesNumber'], 4)}-{modality}-{short_hash(header.series_uid, 12)}",
+            f"{_number(found['InstanceNumber'], 6)}-{short_hash(header.sop_instance_uid, 16)}.dcm",
         )
     )
 
@@ -70,9 +85,8 @@ def lay_out(folder: Path) -> None:
 def _write_format(folder: Path) -> None:
     path = folder / FORMAT
     if not path.exists():
-        draft = folder / INCOMING / f"format-{os.urandom(4).hex()}"
-        draft.write_text(json.dumps({"format": FORMAT_VERSION, "made by": "pacskit"}) + "\n")
-        draft.replace(path)
+        content = json.dumps({"format": FORMAT_VERSION, "made by": "pacskit"}) + "\n"
+        system.replace_file(path, content.encode(), FILE_MODE)
         return
     try:
         version = int(json.loads(path.read_text())["format"])
@@ -87,14 +101,50 @@ def _write_format(folder: Path) -> None:
 
 
 def cannot_write(folder: Path, error: OSError) -> str:
-    """What a person reads when the disk says no."""
+    """What a person reads when the disk says no. The reason first: an Error Comment has 64 characters."""
     reason = error.strerror or str(error)
-    return f"the archive {folder} cannot be written: {reason}. Check its permissions and its disk's space"
+    return f"the archive cannot be written: {reason}. Check permissions and free space of {folder}"
 
 
-def walk_files(folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """(relative path with `/`, entry) of every file stored, in the order of their names."""
-    pending = [STUDIES]
+def study_folder(relative: str) -> str:
+    """The study folder's name in a relative path; empty for a file that is not ours to keep."""
+    parts = relative.split("/")
+    return parts[1] if len(parts) == 4 and parts[0] == STUDIES else ""
+
+
+def make_folders(folder: Path, below: Path, safe: bool) -> None:
+    """Make `folder` and what is missing between it and `below`, each name on the disk where `safe`."""
+    missing = []
+    while folder != below and not folder.is_dir():
+        missing.append(folder)
+        folder = folder.parent
+    for one in reversed(missing):
+        one.mkdir(exist_ok=True, mode=FOLDER_MODE)
+        if safe:
+            system.sync_folder(one.parent)
+
+
+def append_line(path: Path, line: bytes, sync: bool) -> None:
+    """Add a line to a file, which is made where it is missing. Raises OSError.
+
+    What a power cut left half stays a line of its own.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | system.BINARY, FILE_MODE)
+    try:
+        size = os.fstat(descriptor).st_size
+        torn = size and system.read_at(descriptor, 1, size - 1) != b"\n"
+        system.write_all(descriptor, [b"\n" + line if torn else line])
+        if sync:
+            system.sync_data(descriptor)
+    finally:
+        os.close(descriptor)
+    if sync and not size:
+        system.sync_folder(path.parent)
+
+
+def walk_files(folder: Path, start: str = STUDIES) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """(relative path with `/`, entry) of every file stored below `start`, in the order of their names."""
+    pending = [start]
     while pending:
         relative = pending.pop()
         try:

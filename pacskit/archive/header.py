@@ -3,58 +3,59 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass, field
-from datetime import date
 from functools import lru_cache
 from typing import Any
 
-from pydicom import charset, config
-from pydicom.datadict import dictionary_VR, tag_for_keyword
-from pydicom.valuerep import TEXT_VR_DELIMS, PersonName
+from pydicom.datadict import tag_for_keyword
 
 from pacskit.archive.elements import BIG_ENDIAN, BadDataSet, Read, walk
 from pacskit.archive.uids import STATUS_MISMATCH, check_uid
+from pacskit.archive.values import How, clean, encodings, value, vr_of
 from pacskit.errors import Refused
 from pacskit.imaging.part10 import FileHead
 
 STATUS_CANNOT_UNDERSTAND = 0xC000
 
+PATIENT_KEYWORDS = (
+    *("PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientBirthTime", "PatientSex"),
+    *("OtherPatientIDs", "OtherPatientNames", "EthnicGroup", "PatientComments"),
+)
+"""PS3.4 C.6.1.1.2, without sequences; those of the other levels: C.6.1.1.3 to C.6.1.1.5."""
 STUDY_KEYWORDS = (
-    *("StudyInstanceUID", "PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex"),
+    "StudyInstanceUID",
+    *PATIENT_KEYWORDS,  # in the study root model they stand at this level (C.6.2.1)
     *("StudyDate", "StudyTime", "StudyID", "AccessionNumber", "StudyDescription", "ReferringPhysicianName"),
-    *("PatientAge", "InstitutionName"),
+    *("NameOfPhysiciansReadingStudy", "AdmittingDiagnosesDescription", "PatientAge", "PatientSize"),
+    *("PatientWeight", "Occupation", "AdditionalPatientHistory", "InstitutionName"),
 )
 SERIES_KEYWORDS = (
     *("SeriesInstanceUID", "Modality", "SeriesNumber", "SeriesDescription", "SeriesDate", "SeriesTime"),
-    *(
-        "BodyPartExamined",
-        "ProtocolName",
-        "Laterality",
-        "Manufacturer",
-        "ManufacturerModelName",
-        "StationName",
-    ),
-    "FrameOfReferenceUID",
+    *("BodyPartExamined", "ProtocolName", "Laterality", "Manufacturer", "ManufacturerModelName"),
+    *("StationName", "FrameOfReferenceUID", "OperatorsName", "PerformingPhysicianName"),
+    *("PerformedProcedureStepStartDate", "PerformedProcedureStepStartTime"),
 )
 INSTANCE_KEYWORDS = (
     *("SOPInstanceUID", "SOPClassUID", "InstanceNumber", "AcquisitionNumber", "NumberOfFrames"),
-    *("Rows", "Columns", "ContentDate", "ContentTime", "ImageType"),
+    *("Rows", "Columns", "BitsAllocated", "ContentDate", "ContentTime", "ImageType", "ContainerIdentifier"),
 )
 KEYWORDS = (*STUDY_KEYWORDS, *SERIES_KEYWORDS, *INSTANCE_KEYWORDS)
-VR_OF = {keyword: dictionary_VR(keyword) for keyword in KEYWORDS}
+VR_OF = {keyword: vr_of(keyword) for keyword in KEYWORDS}
 _CHARACTER_SET = 0x00080005
-_TAGS = {int(tag_for_keyword(keyword) or 0): keyword for keyword in KEYWORDS}
-_WANTED = frozenset((*_TAGS, _CHARACTER_SET))
-_INTEGER_LIMIT = 1 << 31
+_SHARED_KEYWORDS = (*STUDY_KEYWORDS, *SERIES_KEYWORDS)
+_SHARED_LENGTH = 1 << 13
+"""Bytes of raw values that are worth remembering; longer ones would fill memory."""
 _MILLISECONDS_LIMIT = 9_000_000_000_000
 """In the year 2255: nanoseconds in 64 bits, as pandas counts, end a little later."""
-_ISO = re.compile(r"\AISO[ _-]?(2022)?[ _-]?IR[ _-]?(\d+)\Z", re.IGNORECASE)
-_CONTROL = re.compile("[\0-\x1f\x7f]")
-_TEXT = frozenset(("LO", "SH", "ST", "LT", "UT", "UC"))
-
 Attributes = dict[str, Any]
-"""DICOM keyword → str (empty where missing), or int/None for IS and US."""
+"""DICOM keyword → str (empty where missing), or a number or None for IS and binary numbers."""
+
+
+def _tag(keyword: str) -> int:
+    return int(tag_for_keyword(keyword) or 0)
+
+
+_SHARED_TAGS = tuple(_tag(keyword) for keyword in _SHARED_KEYWORDS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +114,7 @@ def receipt(head: FileHead, fallback_ms: int) -> tuple[int, str]:
     if head.private:
         try:
             content = json.loads(head.private.rstrip(b"\0 "))
-            received_ms, received_from = int(content["received_ms"]), _clean(str(content["received_from"]))
+            received_ms, received_from = int(content["received_ms"]), clean(str(content["received_from"]))
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             pass  # somebody wrote there who is not us
         else:
@@ -122,28 +123,52 @@ def receipt(head: FileHead, fallback_ms: int) -> tuple[int, str]:
     return min(max(fallback_ms, 0), _MILLISECONDS_LIMIT), head.text(0x0016) or head.text(0x0017)
 
 
-def read_attributes(read: Read, offset: int, size: int, transfer_syntax_uid: str) -> Attributes:
-    """The indexed attributes of the data set in bytes `offset` to `size` of a file.
+def read_attributes(
+    read: Read, offset: int, size: int, transfer_syntax_uid: str, extra: tuple[str, ...] = ()
+) -> Attributes:
+    """The indexed attributes of the data set in bytes `offset` to `size` of a file; `extra`: more keywords.
 
     Raises Refused C000 where the data set is empty, cut or not what its transfer syntax says, and A900
     where SOP class, SOP instance, series or study has no UID that PS3.5 9.1 allows.
     """
+    plan = _plan(extra)
     try:
-        raw = walk(read, offset, size, transfer_syntax_uid, _WANTED)
+        raw = walk(read, offset, size, transfer_syntax_uid, plan.wanted)
     except BadDataSet as error:
         raise Refused(STATUS_CANNOT_UNDERSTAND, str(error)) from error
-    encodings = _encodings(raw.get(_CHARACTER_SET, b"").decode("ascii", "replace").strip(" \0"))
-    order = "big" if transfer_syntax_uid == BIG_ENDIAN else "little"
-    found: Attributes = {}
-    for tag, keyword in _TAGS.items():
-        found[keyword] = _value(raw.get(tag, b""), VR_OF[keyword], encodings, order)
-    for keyword, what in (
-        ("SOPClassUID", "SOP Class UID"),
-        ("SOPInstanceUID", "SOP Instance UID"),
-        ("StudyInstanceUID", "Study Instance UID"),
-        ("SeriesInstanceUID", "Series Instance UID"),
-    ):
-        check_uid(found[keyword], what)
+    get = raw.get
+    how: How = (encodings(get(_CHARACTER_SET, b"")), transfer_syntax_uid == BIG_ENDIAN)
+    found = {keyword: value(get(tag, b""), vr, how) for tag, keyword, vr in plan.own}
+    check_uid(found["SOPClassUID"], "SOP Class UID")
+    check_uid(found["SOPInstanceUID"], "SOP Instance UID")
+    shared = tuple([get(tag, b"") for tag in _SHARED_TAGS])
+    remembered = sum(map(len, shared)) <= _SHARED_LENGTH
+    return (_shared if remembered else _shared.__wrapped__)(shared, how) | found
+
+
+@dataclass(frozen=True)
+class _Plan:
+    wanted: frozenset[int]
+    own: tuple[tuple[int, str, str], ...]
+    """(tag, keyword, VR) of what differs between the instances of a series."""
+
+
+@lru_cache(maxsize=64)
+def _plan(extra: tuple[str, ...]) -> _Plan:
+    own = [
+        (tag, keyword, vr_of(keyword)) for keyword in (*INSTANCE_KEYWORDS, *extra) for tag in [_tag(keyword)]
+    ]
+    return _Plan(frozenset((*(tag for tag, _, _ in own), *_SHARED_TAGS, _CHARACTER_SET)), tuple(own))
+
+
+@lru_cache(maxsize=256)
+def _shared(raw: tuple[bytes, ...], how: How) -> Attributes:
+    """What the instances of one series have in common, decoded once for all of them. Not to be changed."""
+    found = {
+        keyword: value(one, VR_OF[keyword], how) for one, keyword in zip(raw, _SHARED_KEYWORDS, strict=True)
+    }
+    check_uid(found["StudyInstanceUID"], "Study Instance UID")
+    check_uid(found["SeriesInstanceUID"], "Series Instance UID")
     return found
 
 
@@ -153,62 +178,3 @@ def check_command(attributes: Attributes, sop_class_uid: str, sop_instance_uid: 
         raise Refused(STATUS_MISMATCH, "the SOP Instance UID of the data set is not that of the command")
     if attributes["SOPClassUID"] != sop_class_uid:
         raise Refused(STATUS_MISMATCH, "the SOP Class UID of the data set is not that of the command")
-
-
-def _spelt(found: re.Match[str]) -> str:
-    return f"ISO 2022 IR {found[2]}" if found[1] else f"ISO_IR {found[2]}"
-
-
-@lru_cache(maxsize=256)
-def _encodings(value: str) -> tuple[str, ...]:
-    """Python's names for a Specific Character Set (PS3.3 C.12.1.1.2).
-
-    Misspelt ones are mended here and unknown ones left out, since pydicom would warn of them on stderr, in
-    the peer's own words, from the association's thread.
-    """
-    terms = [_ISO.sub(_spelt, term.strip()) for term in value.split("\\")]
-    known = [term for term in terms if term in charset.python_encoding]
-    try:
-        return tuple(charset.convert_encodings(known or None))
-    except (LookupError, ValueError):
-        return ("latin-1",)
-
-
-def _value(raw: bytes, vr: str, encodings: tuple[str, ...], order: str) -> Any:
-    if vr == "US":
-        return int.from_bytes(raw[:2], "big" if order == "big" else "little") if len(raw) >= 2 else None
-    if vr == "PN":
-        name = PersonName(raw, list(encodings), validation_mode=config.IGNORE)
-        return _clean("=".join(name.components))
-    if vr in _TEXT:
-        return _clean(charset.decode_bytes(raw, list(encodings), TEXT_VR_DELIMS))
-    if vr == "UI":  # a NUL pads at the end; within, it must not vanish and leave a UID behind
-        return _CONTROL.sub("?", raw.decode("ascii", "replace").rstrip(" \0").lstrip(" "))
-    text = _clean(raw.decode("ascii", "replace"))
-    if vr == "IS":
-        return _integer(text)
-    return _date(text) if vr == "DA" else text
-
-
-def _clean(text: str) -> str:
-    text = text.encode("utf-8", "replace").decode("utf-8")
-    return _CONTROL.sub("", text).strip(" ")
-
-
-def _integer(text: str) -> int | None:
-    """IS (PS3.5 6.2): within 32 bits; anything else is no number to sort by."""
-    try:
-        number = int(float(text.partition("\\")[0]))
-    except (ValueError, OverflowError):
-        return None
-    return number if -_INTEGER_LIMIT <= number < _INTEGER_LIMIT else None
-
-
-def _date(text: str) -> str:
-    """YYYYMMDD; the old form YYYY.MM.DD (PS3.5 6.2) is brought to it, no date of the calendar is empty."""
-    digits = text.replace(".", "")[:8]
-    try:
-        date(int(digits[:4]), int(digits[4:6]), int(digits[6:8]))
-    except ValueError:
-        return ""
-    return digits if digits.isascii() and digits.isdigit() else ""

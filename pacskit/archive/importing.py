@@ -1,144 +1,212 @@
-"""Files and folders into the archive: Part 10 files, and data sets without preamble or file meta."""
+"""Files and folders into the archive, in parallel, with progress and cancel; safe to do again.
+
+One thread walks the folders, some take the files, the caller's own thread tells of progress.
+"""
 
 from __future__ import annotations
 
-import os
+import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections import deque
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Protocol
 
-from pacskit import system
-from pacskit.archive.elements import guess_transfer_syntax
-from pacskit.archive.header import STATUS_CANNOT_UNDERSTAND, Origin, read_attributes
-from pacskit.archive.incoming import Incoming
-from pacskit.archive.uids import is_uid
-from pacskit.errors import ArchiveError, PacskitError, Refused
-from pacskit.imaging.part10 import META_LIMIT, read_head
+from pacskit.archive.import_report import HOWS, How, ImportProgress, ImportReport, Kind
+from pacskit.archive.import_shelf import Outcome, Shelf
+from pacskit.archive.import_source import DICOMDIR_CLASS
+from pacskit.archive.import_taking import Taker
+from pacskit.archive.import_walk import Batch, Walk
 
-DICOMDIR_CLASS = "1.2.840.10008.1.3.10"
-_PIECE = 1 << 20
+__all__ = ["DICOMDIR_CLASS", "ImportProgress", "ImportReport", "Shelf", "import_paths"]
 
+WORKERS = 4
+"""Files taken at once: a share of the network is mostly waited for, and so is a disk that syncs."""
+AHEAD = 1000
+"""Batches the walk may be ahead of the workers, so that their names need no more than some 10 MB."""
+TICK = 0.1
+"""Seconds between two calls of `progress`."""
+STUCK_SECONDS = 10.0
+"""How long a cancelled import waits for a file that does not answer, as on a share that hangs."""
 
-@dataclass(frozen=True, slots=True)
-class ImportProgress:
-    """After each file; `total` grows as folders are read."""
-
-    done: int
-    total: int
-    path: Path
-
-
-@dataclass(slots=True)
-class ImportReport:
-    """What became of each file."""
-
-    stored: int = 0
-    duplicates: int = 0
-    skipped: list[tuple[Path, str]] = field(default_factory=list)
-    """(file, why it was not taken), in the order met."""
-
-
-class Begin(Protocol):
-    def __call__(
-        self,
-        sop_class_uid: str,
-        sop_instance_uid: str,
-        transfer_syntax_uid: str,
-        origin: Origin,
-        source_ae: str,
-    ) -> Incoming: ...
+Progress = Callable[[ImportProgress], None]
 
 
 def import_paths(
-    paths: Iterable[Path | str], own: Path, begin: Begin, progress: Callable[[ImportProgress], None] | None
+    paths: Iterable[Path | str],
+    shelf: Shelf,
+    how: How = "copy",
+    progress: Progress | None = None,
+    cancel: threading.Event | None = None,
 ) -> ImportReport:
     """Import every file; what cannot be taken is reported by name and the rest goes on.
 
-    Raises ArchiveError only where the archive itself cannot be written.
+    `cancel`, once set, ends it soon: the report says so, and what is stored stays. Raises ArchiveError only
+    where the archive itself cannot be written, ValueError for another `how`.
     """
-    report = ImportReport()
-    own = own.resolve()
-    files: list[Path] = []
-    for given in (Path(path) for path in paths):
-        if not given.exists():
-            report.skipped.append((given, "there is no such file or folder"))
-            continue
-        files.extend(_files(given, own, report))
-    for number, path in enumerate(files, 1):
-        try:
-            duplicate = _import_one(path, begin)
-        except ArchiveError:
-            raise
-        except (PacskitError, OSError, ValueError) as error:
-            report.skipped.append((path, _reason(error)))
-        else:
-            report.duplicates += duplicate
-            report.stored += not duplicate
-        if progress is not None:
-            progress(ImportProgress(number, len(files), path))
-    return report
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, OSError):
-        return f"it cannot be read: {error.strerror or error}"
-    return str(error)
-
-
-def _files(path: Path, own: Path, report: ImportReport) -> Iterator[Path]:
-    """Links to folders are not followed: they may lead in circles."""
-    if not path.is_dir():
-        yield path
-        return
-
-    def failed(error: OSError) -> None:
-        report.skipped.append((Path(error.filename), _reason(error)))
-
-    for folder, folders, names in os.walk(path, onerror=failed):
-        folders[:] = sorted(name for name in folders if (Path(folder) / name).resolve() != own)
-        if Path(folder).resolve() == own:
-            folders.clear()
-            continue
-        for name in sorted(names):
-            yield Path(folder) / name
-
-
-def _import_one(path: Path, begin: Begin) -> bool:
-    """Whether it was a duplicate. Raises Refused, OSError or ValueError with the reason."""
-    if not path.is_file():
-        raise ValueError("it is not a regular file")
-    descriptor = os.open(path, os.O_RDONLY | system.BINARY)
+    if how not in HOWS:
+        raise ValueError(f"how is one of {', '.join(HOWS)}, not {how!r}")
+    run = _Run(list(paths), shelf, how, cancel)
     try:
-        size = os.fstat(descriptor).st_size
-        if not size:
-            raise ValueError("the file is empty")
-        head = read_head(system.read_at(descriptor, META_LIMIT, 0))
-        if head.text(0x0002) == DICOMDIR_CLASS or path.name.upper() == "DICOMDIR":
-            raise ValueError("a DICOMDIR is a directory of files, not an instance")
-        syntax = head.transfer_syntax_uid
-        if syntax and not is_uid(syntax):
-            raise ValueError("its transfer syntax is not a UID")
-        if not syntax:
-            syntax = guess_transfer_syntax(system.read_at(descriptor, 16, head.offset))
+        run.start()
+        while not run.ended.wait(TICK):
+            if progress is not None:
+                progress(run.progress())
+            if cancel is not None and cancel.is_set():
+                break
+    finally:  # also at the interrupt of a notebook's cell
+        run.finish()
+    if progress is not None:
+        progress(run.progress())
+    return run.report
+
+
+class _Run:
+    """One import: its threads, and what they count."""
+
+    def __init__(
+        self, paths: list[Path | str], shelf: Shelf, how: How, cancel: threading.Event | None
+    ) -> None:
+        self.report = ImportReport(how=how)
+        self.ended = threading.Event()
+        self._stopped, self._cancel = False, cancel
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._batches: deque[Batch] = deque()
+        self._walk = Walk(paths, shelf.folder, shelf.journal, self.skip)
+        self._taker = Taker(shelf, how, self)
+        self._walked = self._looked = False
+        """No more batches come; and none was left out."""
+        self._done = self._total = 0
+        self._path: Path | None = None
+        self._failure: Exception | None = None
+        self._started = time.monotonic()
+        self._at: dict[int, str] = {}
+        """Thread → the folder it is at."""
+        self._running = 1  # the one that starts them
+        self._over = False
+        """The caller has the report: a thread that wakes up late must not change it."""
+
+    def start(self) -> None:
+        """Raises RuntimeError where the system has no thread left; `finish()` follows all the same."""
         try:
-            found = read_attributes(
-                lambda length, at: system.read_at(descriptor, length, at), head.offset, size, syntax
-            )
-        except Refused as error:
-            if not head.part10 and not head.elements and error.status == STATUS_CANNOT_UNDERSTAND:
-                raise ValueError("it is not a DICOM file") from error
-            raise
-        origin = Origin(received_at=time.time(), imported=True)
-        incoming = begin(found["SOPClassUID"], found["SOPInstanceUID"], syntax, origin, head.text(0x0016))
-        try:
-            at = head.offset
-            while piece := system.read_at(descriptor, _PIECE, at):
-                incoming.write([piece])
-                at += len(piece)
-            return incoming.commit().duplicate
+            for target in (self._look, *[self._work] * WORKERS):
+                with self._lock:
+                    self._running += 1
+                try:
+                    threading.Thread(target=target, name="pacskit-import", daemon=True).start()
+                except BaseException:
+                    self._leave()
+                    raise
         finally:
-            incoming.discard()
-    finally:
-        os.close(descriptor)
+            self._leave()
+
+    def finish(self) -> None:
+        """Wait for the threads; where they have not ended by themselves, stop them. Raises ArchiveError."""
+        if not self.ended.is_set():
+            with self._changed:
+                self._stop()
+            self.ended.wait(STUCK_SECONDS)
+        with self._lock:
+            self.report.cancelled = self.stopped and (not self._looked or self._done < self._total)
+            sentence = f"it did not answer within {STUCK_SECONDS:.0f} s of the cancel"
+            for folder in sorted(set(self._at.values())):
+                self.report.skip(Path(folder), "stuck", sentence)
+            self.report.seconds = time.monotonic() - self._started
+            self._over = True
+        if self._failure is not None:
+            raise self._failure
+
+    @property
+    def stopped(self) -> bool:
+        """What is under way is given up."""
+        return self._stopped or (self._cancel is not None and self._cancel.is_set())
+
+    def _stop(self) -> None:
+        self._stopped = True
+        self._batches.clear()
+        self._changed.notify_all()
+
+    # -- the threads
+
+    def _look(self) -> None:
+        try:
+            for batch in self._walk:
+                with self._changed:
+                    self._total += len(batch.names)
+                    self._changed.wait_for(lambda: len(self._batches) < AHEAD or self.stopped)
+                    if self.stopped:
+                        return
+                    self._batches.append(batch)
+                    self._changed.notify_all()
+            self._looked = True
+        except Exception as error:  # noqa: BLE001 - whatever it was, the caller must hear of it
+            self._fail(error)
+        finally:
+            with self._changed:
+                self._walked = True
+            self._leave()
+
+    def _work(self) -> None:
+        try:
+            while (batch := self._next()) is not None:
+                self._taker.take(batch)
+        except Exception as error:  # noqa: BLE001
+            self._fail(error)
+        finally:
+            self._leave()
+
+    def _next(self) -> Batch | None:
+        with self._changed:
+            self._at.pop(threading.get_ident(), None)
+            self._changed.wait_for(lambda: self._batches or self._walked or self.stopped)
+            if self.stopped or not self._batches:
+                return None
+            batch = self._batches.popleft()
+            self._at[threading.get_ident()] = batch.folder
+            self._changed.notify_all()
+            return batch
+
+    def _leave(self) -> None:
+        with self._changed:
+            self._at.pop(threading.get_ident(), None)
+            self._running -= 1
+            self._changed.notify_all()
+            if not self._running:
+                self.ended.set()
+
+    def _fail(self, error: Exception) -> None:
+        with self._changed:
+            self._failure = self._failure or error
+            self._stop()
+
+    # -- what the workers tell
+
+    def took(self, path: str, outcome: Outcome, size: int) -> None:
+        with self._lock:
+            if self._over:
+                return
+            report = self.report
+            report.stored += outcome in ("stored", "copied")
+            report.copied += outcome == "copied"
+            report.duplicates += outcome == "duplicate"
+            report.known += outcome == "known"
+            report.bytes += size
+            self._done += 1
+            self._path = Path(path)
+
+    def skip(self, path: Path, kind: Kind, reason: str) -> None:
+        with self._lock:
+            if self._over:
+                return
+            self.report.skip(path, kind, reason)
+            if threading.get_ident() in self._at:  # a worker's: one of the total
+                self._done += 1
+                self._path = path
+
+    def progress(self) -> ImportProgress:
+        """As it stands now."""
+        with self._lock:
+            seconds = time.monotonic() - self._started
+            return ImportProgress(
+                self._done, self._total, self._walked, self.report.bytes, seconds, self._path
+            )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from pacskit import system
+from pacskit.archive.checksums import fill_crc, with_crc_room
 from pacskit.archive.files import FILE_MODE, INCOMING, cannot_write
 from pacskit.archive.header import Header, Origin, check_command, read_attributes
 from pacskit.errors import ArchiveError
@@ -18,6 +20,8 @@ from pacskit.imaging.part10 import file_head
 UNFINISHED = b"pacskit: unfinished"
 """Stands in the preamble until the whole data set is there: one that was cut between two elements reads
 like a whole one, and must not be adopted after a kill."""
+ROOM_AGAIN = 64 << 20
+"""Bytes of one instance between two looks at the free space."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +35,9 @@ class Stored:
     bytes: int
     """Size of the file."""
     duplicate: bool = False
-    """The same data set was here already: nothing was written."""
+    """The same instance was here already: nothing was written."""
+    aside: bool = False
+    """Another content is stored under its UID: this one is kept apart, and not served."""
 
 
 class Keep(Protocol):
@@ -55,12 +61,17 @@ class Incoming:
         transfer_syntax_uid: str,
         origin: Origin,
         source_ae: str = "",
+        *,
+        room: Callable[[], None],
+        crc: bool,
     ) -> None:
-        """Opens the part file and writes its head. Raises ArchiveError where that cannot be done."""
+        """`room()` raises ArchiveError where the disk gets full; `crc`: whether the crc32 is made meanwhile.
+
+        Opens the part file and writes its head. Raises ArchiveError where that cannot be done."""
         self._folder, self._keep, self._ended = folder, keep, ended
         self._sop_class_uid, self._sop_instance_uid = sop_class_uid, sop_instance_uid
         self._transfer_syntax_uid, self._origin = transfer_syntax_uid, origin
-        self.part = folder / INCOMING / f"{os.urandom(12).hex()}.part"
+        self.part = folder / f"{INCOMING}/{os.urandom(12).hex()}.part"
         head = file_head(
             sop_class_uid=sop_class_uid,
             sop_instance_uid=sop_instance_uid,
@@ -70,8 +81,10 @@ class Incoming:
             receiving_ae=origin.called_ae,
             source_address=origin.address,
             receiving_address=origin.receiving_address,
-            private=origin.private(),
+            private=with_crc_room(origin.private()) if crc else origin.private(),
         )
+        self._final_head = head if crc else b""
+        self._room, self._room_at, self._crc = room, ROOM_AGAIN, 0
         self._head_size = self._size = len(head)
         try:
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | system.BINARY
@@ -79,11 +92,14 @@ class Incoming:
         except OSError as error:
             raise ArchiveError(cannot_write(folder, error)) from error
         self._head: bytes | None = UNFINISHED + head[len(UNFINISHED) :]
-        self._over = False
+        self._over = self._moved = False
 
     def write(self, buffers: Sequence[bytes | memoryview]) -> None:
         """Append to the data set. Raises ArchiveError (disk full, ...); `discard()` follows then."""
         pieces: list[bytes | memoryview] = list(buffers)
+        if self._final_head:
+            for piece in pieces:
+                self._crc = zlib.crc32(piece, self._crc)
         if self._head is not None:
             pieces.insert(0, self._head)
             self._head = None
@@ -92,12 +108,15 @@ class Incoming:
             self._size += system.write_all(self._descriptor, pieces)
         except OSError as error:
             raise ArchiveError(cannot_write(self._folder, error)) from error
+        if self._size >= self._room_at:
+            self._room_at = self._size + ROOM_AGAIN
+            self._room()
 
     def commit(self) -> Stored:
         """Check, make safe, and put into its place (PS3.4 B.2.3 for the statuses).
 
         Raises Refused 0xC000 (not understood), 0xA900 (UIDs missing, wrong or not the command's), 0xC001
-        (another content is stored under this UID), or ArchiveError (0xA700).
+        (another content has this UID, where `archive.duplicates` is first), or ArchiveError (0xA700).
         """
         try:
             if self._head is not None:
@@ -112,8 +131,11 @@ class Incoming:
             check_command(attributes, self._sop_class_uid, self._sop_instance_uid)
             origin = self._origin
             header = Header(attributes, self._transfer_syntax_uid, origin.received_ms, origin.received_from)
-            system.write_at(descriptor, bytes(len(UNFINISHED)), 0)
-            return self._keep(self.part, descriptor, header, self._head_size, self._close)
+            head = fill_crc(self._final_head, self._crc) or bytes(len(UNFINISHED))
+            system.write_at(descriptor, head, 0)
+            stored = self._keep(self.part, descriptor, header, self._head_size, self._close)
+            self._moved = not stored.duplicate
+            return stored
         except OSError as error:
             raise ArchiveError(cannot_write(self._folder, error)) from error
         finally:
@@ -131,6 +153,7 @@ class Incoming:
             return
         self._over = True
         self._close()
-        with contextlib.suppress(OSError):
-            self.part.unlink(missing_ok=True)
+        if not self._moved:
+            with contextlib.suppress(OSError):
+                self.part.unlink(missing_ok=True)
         self._ended(self)

@@ -1,7 +1,6 @@
 """The index: one writer thread behind a bounded queue, readers with connections of their own.
 
-A row follows its file; `drain()` waits until the rows queued so far are committed. The file
-index.sqlite is opened through SQLAlchemy alone: opening and closing it by hand would drop SQLite's locks.
+A row follows its file; `drain()` waits until the rows queued so far are committed.
 """
 
 from __future__ import annotations
@@ -10,181 +9,147 @@ import logging
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import Connection, event
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.pool import NullPool, QueuePool
 
-from pacskit.archive.rows import Row, apply_rows
-from pacskit.archive.schema import SCHEMA_VERSION, metadata
+from pacskit.archive import connections
+from pacskit.archive.connections import code, reason
+from pacskit.archive.extra import stored
+from pacskit.archive.migration import prepare
+from pacskit.archive.reader import IndexReader
+from pacskit.archive.removal import Removed, refresh, remove
+from pacskit.archive.rows import Ledger, Row, driver
 from pacskit.errors import ArchiveError
+
+__all__ = ["IndexReader", "IndexWriter"]
 
 log = logging.getLogger(__name__)
 
 QUEUE_LIMIT = 10_000
 """Rows that may wait; a receiver that is faster than the index waits then."""
 BATCH = 500
-BUSY_SECONDS = 30.0
+GATHER_SECONDS = 0.02
+"""How long a row may wait for others to be committed with, where nobody drains."""
 FULL_SECONDS = 1.0
 """Between two attempts to write to a full disk."""
 
+Read = Callable[[str], Row | None]
+"""The row of a stored file by its path in the index; None where it cannot be read."""
 Committed = Callable[[list[Row], dict[str, str]], None]
 """Called in the writer's thread with the rows of a batch and its new conflicts (study UID → sentence)."""
 
 
-def _connect(path: Path, mode: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        f"file:{quote(str(path))}?{mode}",
-        uri=True,
-        timeout=BUSY_SECONDS,
-        check_same_thread=False,
-        isolation_level=None,
-    )
-    connection.execute("PRAGMA case_sensitive_like=ON")
-    return connection
+@dataclass(slots=True)
+class _Removal:
+    uids: Sequence[str]
+    answer: Removed
 
 
-def _connect_to_read(path: Path) -> sqlite3.Connection:
-    """`mode=ro` beside an owner; without one (no -wal) `immutable=1`, or SQLite would make -wal and -shm."""
-    if not path.with_name(f"{path.name}-wal").exists():
-        return _connect(path, "mode=ro&immutable=1")
-    connection = _connect(path, "mode=ro")
-    try:
-        connection.execute("SELECT 1 FROM study LIMIT 1").fetchall()
-    except sqlite3.OperationalError:
-        connection.close()
-        connection = _connect(path, "mode=ro&immutable=1")
-        connection.execute("SELECT 1 FROM study LIMIT 1").fetchall()
-    return connection
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    row: Row
+    """Of an instance that is in the index, read again."""
 
 
-def _code(error: Exception) -> int:
-    """SQLite's primary result code; 0 for errors that are not its."""
-    return int(getattr(getattr(error, "orig", error), "sqlite_errorcode", 0) or 0) & 0xFF
-
-
-def _reason(error: Exception) -> str:
-    """One line, without the statement and its values: those hold names."""
-    return str(getattr(error, "orig", None) or error).partition("\n")[0]
-
-
-def _engine(connect: Callable[[], sqlite3.Connection]) -> Engine:
-    # The pool belongs to the engine, not to threads: dispose() closes every connection.
-    return create_engine(
-        "sqlite://", creator=connect, poolclass=QueuePool, pool_size=8, max_overflow=120, hide_parameters=True
-    )
-
-
-def _engine_without_pool(connect: Callable[[], sqlite3.Connection]) -> Engine:
-    # An immutable connection must not outlive one query: an owner may start at any time.
-    return create_engine("sqlite://", creator=connect, poolclass=NullPool, hide_parameters=True)
-
-
-class IndexReader:
-    """Queries. Any thread."""
-
-    def __init__(self, path: Path, pool: bool = False) -> None:
-        """Raises ArchiveError where there is no index that can be read."""
-        self.path = path
-        self._reading = (
-            _engine(lambda: _connect(path, "mode=ro"))
-            if pool
-            else _engine_without_pool(lambda: _connect_to_read(path))
-        )
-        # one snapshot for the statements of one query: a rebuild may end between them
-        event.listen(self._reading, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
-        try:
-            with self.connect() as connection:
-                version = connection.execute(text("PRAGMA user_version")).scalar()
-        except ArchiveError:
-            self._reading.dispose()
-            raise
-        if version != SCHEMA_VERSION:
-            self._reading.dispose()
-            raise ArchiveError(
-                f"the index {path} is of another version of pacskit: `pacskit rebuild` makes it again"
-            )
-
-    @contextmanager
-    def connect(self) -> Iterator[Connection]:
-        """A snapshot to read. Raises ArchiveError where the index fails."""
-        try:
-            with self._reading.connect() as connection:
-                yield connection
-        except (SQLAlchemyError, sqlite3.Error) as error:
-            raise ArchiveError(
-                f"the index {self.path} cannot be read: {_reason(error)}. `pacskit rebuild` makes it again"
-            ) from error
-
-    def drain(self) -> None:
-        """Nothing waits here."""
-
-    def close(self) -> None:
-        self._reading.dispose()
+_Item = Row | _Removal | _Reading
 
 
 class IndexWriter(IndexReader):
     """The owner's index: reads, and writes in one thread."""
 
-    def __init__(self, path: Path, committed: Committed, failed: Callable[[str], None]) -> None:
-        """Makes the tables where they are missing; `new` says so. Raises ArchiveError."""
-        self._committed, self._failed = committed, failed
-        self._writing = _engine(lambda: _connect(path, "mode=rwc"))
+    def __init__(
+        self,
+        path: Path,
+        committed: Committed,
+        failed: Callable[[str], None],
+        *,
+        extra: Iterable[str] = (),
+        read: Read | None = None,
+    ) -> None:
+        """Makes the tables where they are missing; `new` says so.
+
+        `extra`: archive.extra_attributes. `read` gives the row of a stored file again, for `remove`. Raises
+        ArchiveError, ValueError for an extra attribute that cannot be kept.
+        """
+        self._committed, self._failed, self._read = committed, failed, read
+        extra = tuple(extra)
+        self._writing = connections.engine(lambda: connections.connect_to_write(path))
         event.listen(self._writing, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
         try:
             try:
-                self.new = self._prepare()
+                self.new = self._prepare(path, extra)
             except (SQLAlchemyError, sqlite3.Error) as error:
-                if _code(error) not in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+                if code(error) not in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
                     raise
                 self._writing.dispose()  # damaged: it is a cache, the files have everything
                 for end in ("", "-wal", "-shm"):
                     path.with_name(path.name + end).unlink(missing_ok=True)
-                self.new = self._prepare()
+                self.new = self._prepare(path, extra)
+            super().__init__(path, pool=True)
         except (SQLAlchemyError, sqlite3.Error, OSError) as error:
             self._writing.dispose()
-            raise ArchiveError(f"the index {path} cannot be written: {_reason(error)}") from error
-        super().__init__(path, pool=True)
+            raise ArchiveError(f"the index {path} cannot be written: {reason(error)}") from error
+        except BaseException:
+            self._writing.dispose()
+            raise
+        with self.connect() as connection:
+            self._ledger = Ledger(stored(driver(connection)))
         self._changed = threading.Condition()
         self._one_writer = threading.Lock()
-        self._waiting: deque[Row] = deque()
+        self._waiting: deque[_Item] = deque()
         self._queued = self._done = 0
+        self._hurry = 0
+        """Threads that drain: the writer does not wait for more rows."""
         self._closing = False
         self.failure = ""
+        self.dead = False
+        """Whether a failure is for good; a full disk is none, it is tried again."""
         self._thread = threading.Thread(target=self._run, name="pacskit-index", daemon=True)
         self._thread.start()
 
-    def _prepare(self) -> bool:
+    def _prepare(self, path: Path, extra: Sequence[str]) -> bool:
         with self._writing.connect() as connection:
-            raw = connection.connection.driver_connection
-            assert raw is not None
-            raw.execute("PRAGMA journal_mode=WAL")
-            raw.execute("PRAGMA synchronous=NORMAL")
-            version = int(raw.execute("PRAGMA user_version").fetchone()[0])
+            driver(connection).execute("PRAGMA journal_mode=WAL")
         with self._writing.begin() as connection:
-            names = (
-                connection.execute(text("SELECT name FROM sqlite_master WHERE type='table'")).scalars().all()
-            )
-            new = version != SCHEMA_VERSION or not set(metadata.tables) <= set(names)
-            if new:
-                for name in names:
-                    connection.exec_driver_sql(f'DROP TABLE IF EXISTS "{name}"')
-            metadata.create_all(connection)
-            connection.exec_driver_sql(f"PRAGMA user_version={SCHEMA_VERSION}")
-        return new
+            return prepare(connection, path, extra)
 
     def put(self, row: Row) -> None:
         """Queue a row; waits while the queue is full. Raises ArchiveError once the writer has died."""
+        self._put(row)
+
+    def refresh(self, row: Row) -> None:
+        """Queue a row whose file was read again: its attributes are written; as `put`."""
+        self._put(_Reading(row))
+
+    def remove(self, sop_instance_uids: Iterable[str]) -> frozenset[str]:
+        """Take instances out, after what is queued; their counts and receipts are right when it returns.
+
+        Returns the Study Instance UIDs they were in. Where the first instance of a study went, the file of
+        the next one is read in this thread, for its attributes; where it cannot be, they wait for `reindex`.
+        Not to be called in `committed`. Raises ArchiveError.
+        """
+        removal = _Removal(tuple(sop_instance_uids), Removed())
+        self._put(removal)
+        self.drain()
+        for path in removal.answer.heirs:
+            if self._read is not None and (row := self._read(path)) is not None:
+                self.refresh(row)
+        self.drain()
+        return removal.answer.studies
+
+    def _put(self, item: _Item) -> None:
         with self._changed:
-            self._changed.wait_for(lambda: len(self._waiting) < QUEUE_LIMIT or self.failure or self._closing)
+            while len(self._waiting) >= QUEUE_LIMIT and not (self.failure or self._closing):
+                self._changed.wait()
             self.check()
-            self._waiting.append(row)
+            self._waiting.append(item)
             self._queued += 1
-            if len(self._waiting) == 1:
+            if len(self._waiting) in (1, BATCH):
                 self._changed.notify_all()
 
     def check(self) -> None:
@@ -198,32 +163,62 @@ class IndexWriter(IndexReader):
         """Every row queued before this call is committed when it returns. Raises ArchiveError."""
         with self._changed:
             goal = self._queued
-            self._changed.wait_for(lambda: self._done >= goal or self.failure)
+            if self._done < goal:
+                self._hurry += 1
+                self._changed.notify_all()
+                self._changed.wait_for(lambda: self._done >= goal or self.failure)
+                self._hurry -= 1
             if self.failure:
                 raise ArchiveError(f"the archive's index failed: {self.failure}")
+
+    def checkpoint(self) -> None:
+        """What is committed is on the disk when this returns, and not only in the system's cache.
+
+        Raises ArchiveError.
+        """
+        try:
+            with self._one_writer, self._writing.connect() as connection:
+                driver(connection).execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        except (SQLAlchemyError, sqlite3.Error) as error:
+            raise ArchiveError(f"the index {self.path} cannot be written: {reason(error)}") from error
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
         """One write outside the queue (rebuild); the writer's thread waits meanwhile, however long."""
         try:
-            with self._one_writer, self._writing.begin() as connection:
-                yield connection
+            with self._one_writer:
+                self._ledger.forget()
+                with self._writing.begin() as connection:
+                    yield connection
         except (SQLAlchemyError, sqlite3.Error) as error:
-            raise ArchiveError(f"the index {self.path} cannot be written: {_reason(error)}") from error
+            raise ArchiveError(f"the index {self.path} cannot be written: {reason(error)}") from error
+
+    @contextmanager
+    def _begin(self) -> Iterator[sqlite3.Connection]:
+        """The writer's own transaction: by SQLAlchemy it costs a small batch half its time."""
+        pooled = self._writing.raw_connection()
+        try:
+            raw = pooled.driver_connection
+            assert isinstance(raw, sqlite3.Connection)
+            raw.execute("BEGIN IMMEDIATE")
+            with raw:  # commits, or rolls back
+                yield raw
+        finally:
+            pooled.close()
+
+    def write_now(self, batch: Sequence[_Item]) -> dict[str, str]:
+        """One batch in this thread, past the queue, nobody told; returns the new conflicts."""
+        with self._one_writer, self._begin() as raw:
+            return self._write(raw, batch)
 
     def _run(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._waiting or self._closing)
-                if not self._waiting:
-                    return
-                batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
-                self._changed.notify_all()
+        while batch := self._next():
+            rows = [item for item in batch if isinstance(item, Row)]
             try:
-                with self._one_writer, self._writing.begin() as connection:
-                    conflicts = apply_rows(connection, batch)
-                self._committed(batch, conflicts)
+                conflicts = self.write_now(batch)
+                self._committed(rows, conflicts)
             except Exception as error:  # noqa: BLE001 - whatever it was, it must be told
+                self._ledger.forget()
                 if self._give_up(error, batch):
                     return
                 continue
@@ -232,17 +227,45 @@ class IndexWriter(IndexReader):
                 self._done += len(batch)
                 self._changed.notify_all()
 
-    def _give_up(self, error: Exception, batch: list[Row]) -> bool:
-        """Tell it, once. A full disk ends: the rows wait and are tried again; anything else does not."""
-        for_good = _code(error) != sqlite3.SQLITE_FULL
+    def _next(self) -> list[_Item]:
+        """The next batch; empty at the end."""
         with self._changed:
-            told, self.failure = self.failure, _reason(error)
+            self._changed.wait_for(lambda: self._waiting or self._closing)
+            self._changed.wait_for(
+                lambda: len(self._waiting) >= BATCH or self._hurry or self._closing, GATHER_SECONDS
+            )
+            batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
+            self._changed.notify_all()
+        return batch
+
+    def _write(self, raw: sqlite3.Connection, batch: Sequence[_Item]) -> dict[str, str]:
+        """In the order they came; rows that follow one another go together."""
+        conflicts: dict[str, str] = {}
+        rows: list[Row] = []
+        for item in batch:
+            if isinstance(item, Row):
+                rows.append(item)
+                continue
+            conflicts |= self._ledger.apply(raw, rows)
+            rows = []
+            if isinstance(item, _Removal):
+                item.answer = remove(raw, self._ledger, item.uids)
+            else:
+                conflicts |= refresh(raw, self._ledger, [item.row])
+        return conflicts | self._ledger.apply(raw, rows)
+
+    def _give_up(self, error: Exception, batch: Sequence[_Item]) -> bool:
+        """Tell it, once. A full disk ends: the rows wait and are tried again; anything else does not."""
+        for_good = code(error) != sqlite3.SQLITE_FULL
+        with self._changed:
+            told, self.failure = self.failure, reason(error)
+            self.dead = for_good
             if for_good:
                 self._waiting.clear()
             else:
                 self._waiting.extendleft(reversed(batch))
             self._changed.notify_all()
-        if not told:
+        if not told or for_good:
             log.error("the index cannot be written", exc_info=error)
             self._failed(self.failure)
         with self._changed:

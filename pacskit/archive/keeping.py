@@ -8,26 +8,32 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-
-from sqlalchemy import bindparam, select
+from typing import Literal
 
 from pacskit import system
-from pacskit.archive.files import FOLDER_MODE, relative_path
+from pacskit.archive.asides import set_aside
+from pacskit.archive.checksums import forget_sums
+from pacskit.archive.duplicates import Arrived, Verdict, compare
+from pacskit.archive.files import DAMAGED, STUDIES, make_folders, relative_path, study_folder
 from pacskit.archive.header import Header
 from pacskit.archive.incoming import Stored
 from pacskit.archive.index import IndexWriter
+from pacskit.archive.marks import Mark, Marks
 from pacskit.archive.rows import Row
-from pacskit.archive.schema import instance
-from pacskit.errors import ArchiveError, Refused
-from pacskit.events import EventBus, InstanceStored
-from pacskit.imaging.part10 import META_LIMIT, read_head
+from pacskit.archive.stored_file import read_row
+from pacskit.archive.trash import Trash
+from pacskit.errors import Refused
+from pacskit.events import EventBus, InstanceSetAside, InstanceStored, StudiesChanged
 
 STATUS_OTHER_CONTENT = 0xC001
 KNOWN_FOLDERS = 10_000
-_PIECE = 1 << 20
-_PATH_OF = select(instance.c.path).where(instance.c.SOPInstanceUID == bindparam("uid"))
+ATTEMPTS = 3
+"""To rename into a folder that a deletion may take away at the same moment."""
+
+Policy = Literal["aside", "first", "replace"]
 
 
 class _Claim:
@@ -43,8 +49,18 @@ class _Claim:
 class Keeper:
     """Puts received files into their places. Any number of threads."""
 
-    def __init__(self, folder: Path, index: IndexWriter, events: EventBus, safe: bool) -> None:
-        self._folder, self._index, self._events, self._safe = folder, index, events, safe
+    def __init__(
+        self,
+        folder: Path,
+        index: IndexWriter,
+        events: EventBus,
+        marks: Marks,
+        trash: Trash,
+        safe: bool,
+        policy: Policy,
+    ) -> None:
+        self._folder, self._index, self._events = folder, index, events
+        self._marks, self._trash, self._safe, self.policy = marks, trash, safe, policy
         self._claims: dict[str, _Claim] = {}
         self._lock = threading.Lock()
         self._synced: set[Path] = set()
@@ -55,40 +71,67 @@ class Keeper:
     ) -> Stored:
         """Raises Refused 0xC001 where another content has this UID, ArchiveError where the disk says no."""
         self._index.check()
+        arrived = Arrived(part, descriptor, header, data_offset, os.fstat(descriptor).st_size)
         uid = header.sop_instance_uid
-        relative = relative_path(header)
-        size = os.fstat(descriptor).st_size
         while True:
-            with self._lock:
-                other = self._claims.get(uid)
-                if other is None:
-                    claim = self._claims[uid] = _Claim()
-                    break
-            other.decided.wait()
-            if other.path:
-                return self._judge(other.path, descriptor, header, data_offset, size)
-            # the other one failed, and took its claim away: this one may try
+            claim, there = self._claim(uid)
+            if claim is not None:
+                break
+            verdict, size = compare(self._folder / there, arrived)
+            if verdict is Verdict.SAME:
+                return self._told(header, there, size, True)
+            if verdict is Verdict.OTHER and self.policy != "replace":
+                return self._other(there, arrived, close)
+            self._index.drain()  # to take its place, its row has to be there
         try:
-            there = self._path_of(uid) or (relative if (self._folder / relative).exists() else "")
-            if there:
-                self._withdraw(uid, claim)
-                return self._judge(there, descriptor, header, data_offset, size)
-            if self._safe:
-                system.sync_data(descriptor)
-            close()
-            self._place(part, self._folder / relative)
-            try:
-                self._index.put(Row(header, relative, size))
-            except BaseException:  # its sender is told that it failed: then it must not be here either
-                with contextlib.suppress(OSError):
-                    (self._folder / relative).unlink()
-                raise
+            relative = relative_path(header)
+            stored = self._decide(arrived, relative, close)
         except BaseException:
             self._withdraw(uid, claim)
             raise
-        claim.path = relative
+        if stored.duplicate or stored.aside:
+            self._withdraw(uid, claim)
+        else:
+            claim.path = relative
+            claim.decided.set()
+        return stored
+
+    def keep_in_place(self, header: Header, path: str, size: int) -> str:
+        """Queue the row of a file that stays where it is (`path` is absolute); empty where that is done.
+
+        Else what the index has under this UID, a path: the caller judges. Raises ArchiveError.
+        """
+        self._index.check()
+        uid = header.sop_instance_uid
+        claim, there = self._claim(uid)
+        if claim is None:
+            return there
+        try:
+            if there := self.path_of(uid):
+                self._withdraw(uid, claim)
+                return there
+            self._index.put(Row(header, path, size))
+        except BaseException:
+            self._withdraw(uid, claim)
+            raise
+        claim.path = path
         claim.decided.set()
-        return self._told(header, relative, size, False)
+        self._told(header, path, size, False)
+        return ""
+
+    @contextmanager
+    def reserve(self, uids: Iterable[str]) -> Iterator[None]:
+        """Nobody stores one of these meanwhile, and their rows are in the index."""
+        mine: dict[str, _Claim] = {}
+        try:
+            for uid in uids:
+                while (claim := self._claim(uid)[0]) is None:
+                    self._index.drain()
+                mine[uid] = claim
+            yield
+        finally:
+            for uid, claim in mine.items():
+                self._withdraw(uid, claim)
 
     def committed(self, rows: list[Row]) -> None:
         """The rows are in the index: their claims are no longer needed."""
@@ -96,65 +139,152 @@ class Keeper:
             for row in rows:
                 self._claims.pop(row.header.sop_instance_uid, None)
 
+    def path_of(self, uid: str) -> str:
+        """The relative path that the index has; empty where it has none."""
+        return self._index.path_of(uid)
+
+    def _claim(self, uid: str) -> tuple[_Claim | None, str]:
+        """This thread's own claim, or the path of what another stored and the index does not have yet."""
+        while True:
+            with self._lock:
+                other = self._claims.get(uid)
+                if other is None:
+                    claim = self._claims[uid] = _Claim()
+                    return claim, ""
+            other.decided.wait()
+            if other.path:
+                return None, other.path
+            # the other one failed, or was none to keep, and took its claim away: this one may try
+
     def _withdraw(self, uid: str, claim: _Claim) -> None:
         with self._lock:
             if self._claims.get(uid) is claim:
                 del self._claims[uid]
         claim.decided.set()
 
-    def has(self, uid: str) -> bool:
-        """Whether the index has this instance."""
-        return bool(self._path_of(uid))
+    def _decide(self, arrived: Arrived, relative: str, close: Callable[[], None]) -> Stored:
+        there = self.path_of(arrived.header.sop_instance_uid)
+        if not there and not os.path.exists(f"{self._folder}/{relative}"):
+            return self._store(arrived, relative, "", Verdict.GONE, close)
+        there = there or relative
+        verdict, size = compare(self._folder / there, arrived)
+        if verdict is Verdict.SAME:
+            return self._told(arrived.header, there, size, True)
+        if verdict is Verdict.OTHER and self.policy != "replace":
+            return self._other(there, arrived, close)
+        return self._store(arrived, relative, there, verdict, close)
 
-    def _path_of(self, uid: str) -> str:
-        with self._index.connect() as connection:
-            return str(connection.execute(_PATH_OF, {"uid": uid}).scalar() or "")
+    def _other(self, there: str, arrived: Arrived, close: Callable[[], None]) -> Stored:
+        """Another content: kept apart, or refused."""
+        if self.policy == "first":
+            raise Refused(
+                STATUS_OTHER_CONTENT,
+                "another content has this SOP Instance UID; the first is kept",
+            )
+        header, study_uid = arrived.header, read_row(self._folder, there).header.study_uid
+        path, new = set_aside(self._folder, arrived, study_uid, self._safe, close)
+        if new:
+            self._events.publish(
+                InstanceSetAside(
+                    sop_instance_uid=header.sop_instance_uid,
+                    study_uid=study_uid,
+                    received_from=header.received_from,
+                    path=str(path),
+                )
+            )
+            self._events.publish(StudiesChanged(study_uids=frozenset((study_uid,))))
+        return Stored(
+            header.sop_instance_uid, study_uid, header.series_uid, path, arrived.size, not new, aside=True
+        )
+
+    def _store(
+        self, arrived: Arrived, relative: str, there: str, verdict: Verdict, close: Callable[[], None]
+    ) -> Stored:
+        """Put it into its place; what is `there` under its UID leaves before."""
+        header = arrived.header
+        marks = [Mark(study_folder(relative), header.study_uid)]
+        if there and study_folder(there) not in ("", marks[0].folder):
+            marks.append(Mark(study_folder(there), self._study_of(there)))
+        with self._marks.hold(*marks):
+            if self._safe:
+                system.sync_data(arrived.descriptor)
+            close()
+            if there:
+                forget_sums(self._folder, {there, relative})
+            left = self._leave(there, verdict) if there else None
+            try:
+                self._place(arrived.part, self._folder / relative)
+                try:
+                    if there:
+                        self._index.remove([header.sop_instance_uid])
+                    self._index.put(Row(header, relative, arrived.size))
+                except BaseException:  # its sender is told that it failed: then it must not be here either
+                    with contextlib.suppress(OSError):
+                        (self._folder / relative).unlink()
+                    raise
+            except BaseException:
+                if left is not None:
+                    with contextlib.suppress(OSError):
+                        left.rename(self._folder / there)
+                raise
+        return self._told(header, relative, arrived.size, False)
+
+    def _study_of(self, there: str) -> str:
+        try:
+            return read_row(self._folder, there).header.study_uid
+        except (Refused, ValueError, OSError):
+            return ""
+
+    def _leave(self, there: str, verdict: Verdict) -> Path | None:
+        """Make room: replaced ones go to the trash, damaged ones apart. Raises OSError."""
+        folder = study_folder(there)
+        if verdict is Verdict.GONE or not folder:  # in place: the file is not ours to move
+            return None
+        path = self._folder / there
+        if verdict is Verdict.DAMAGED:
+            target = self._folder / DAMAGED / there
+            make_folders(target.parent, self._folder, self._safe)
+            path.rename(target)
+        else:
+            target = self._trash.put(self._trash.entry("replaced", f"replaced-{folder[-12:]}"), there)
+        if self._safe:
+            system.sync_folder(target.parent)
+        return target
 
     def _place(self, part: Path, target: Path) -> None:
-        if not self._safe:
+        """Raises OSError; then the file is not there."""
+        for attempt in range(ATTEMPTS):
             try:
-                part.rename(target)
+                return self._rename(part, target)
             except FileNotFoundError:
-                target.parent.mkdir(parents=True, exist_ok=True, mode=FOLDER_MODE)
-                part.rename(target)
+                with self._lock:
+                    self._synced.discard(target.parent)
+                if attempt == ATTEMPTS - 1:
+                    raise
+                make_folders(target.parent, self._folder / STUDIES, self._safe)
+        raise AssertionError
+
+    def _rename(self, part: Path, target: Path) -> None:
+        if not self._safe:
+            os.rename(part, target)
             return
         series = target.parent
         if series not in self._synced:
-            series.parent.mkdir(parents=True, exist_ok=True, mode=FOLDER_MODE)
-            series.mkdir(exist_ok=True, mode=FOLDER_MODE)
+            make_folders(series, self._folder / STUDIES, True)
             # also where another thread made them: its sync may still be under way
             system.sync_folder(series.parent.parent)
             system.sync_folder(series.parent)
         part.rename(target)
-        system.sync_folder(series)
+        try:
+            system.sync_folder(series)
+        except OSError:
+            with contextlib.suppress(OSError):
+                target.unlink()
+            raise
         with self._lock:
             if len(self._synced) >= KNOWN_FOLDERS:
                 self._synced.clear()
             self._synced.add(series)
-
-    def _judge(self, there: str, descriptor: int, header: Header, data_offset: int, size: int) -> Stored:
-        """Same UID again: the same data set is a duplicate, another one is refused; the first stays."""
-        path = self._folder / there
-        try:
-            with path.open("rb") as file:
-                old_offset = read_head(file.read(META_LIMIT)).offset
-                old_size = os.fstat(file.fileno()).st_size
-                same = old_size - old_offset == size - data_offset and _equal(
-                    file.fileno(), old_offset, descriptor, data_offset, size - data_offset
-                )
-        except FileNotFoundError as error:
-            raise ArchiveError(
-                f"{there} of the archive {self._folder} is missing, though the index has it: "
-                "`pacskit rebuild` mends that"
-            ) from error
-        except ValueError as error:
-            raise ArchiveError(f"{there} of the archive {self._folder} is damaged: {error}") from error
-        if not same:
-            raise Refused(
-                STATUS_OTHER_CONTENT,
-                "another content is already stored under this SOP Instance UID; the first is kept",
-            )
-        return self._told(header, there, old_size, True)
 
     def _told(self, header: Header, relative: str, size: int, duplicate: bool) -> Stored:
         uid, series, study = header.sop_instance_uid, header.series_uid, header.study_uid
@@ -169,14 +299,3 @@ class Keeper:
             )
         )
         return Stored(uid, study, series, self._folder / relative, size, duplicate)
-
-
-def _equal(one: int, one_at: int, other: int, other_at: int, size: int) -> bool:
-    done = 0
-    while done < size:
-        length = min(_PIECE, size - done)
-        piece = system.read_at(one, length, one_at + done)
-        if not piece or piece != system.read_at(other, len(piece), other_at + done):
-            return False
-        done += len(piece)
-    return True

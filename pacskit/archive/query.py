@@ -8,26 +8,47 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from pydicom.datadict import dictionary_VR, keyword_dict
-from sqlalchemy import ColumnElement, Select, Table, and_, or_, select
+from sqlalchemy import ColumnElement, Select, and_, false, literal_column, or_, select
 
-from pacskit.archive.header import INSTANCE_KEYWORDS, SERIES_KEYWORDS, STUDY_KEYWORDS
+from pacskit.archive.extra import Extra
 from pacskit.archive.identity import folded
-from pacskit.archive.schema import FOLDED, instance, series, study
+from pacskit.archive.schema import KEYWORDS_OF, LEVELS, TYPES, instance, kind, patient, series, several, study
 
-Level = Literal["study", "series", "instance"]
-LEVELS: dict[str, Table] = {"study": study, "series": series, "instance": instance}
-SYNONYMS = {"ModalitiesInStudy": "Modality"}
-_HOME: dict[str, Table] = {
-    **dict.fromkeys(STUDY_KEYWORDS, study),
-    **dict.fromkeys(SERIES_KEYWORDS, series),
-    **dict.fromkeys((*INSTANCE_KEYWORDS, "TransferSyntaxUID"), instance),
-}
+Level = Literal["patient", "study", "series", "instance"]
+SYNONYMS = {"ModalitiesInStudy": "Modality", "SOPClassesInStudy": "SOPClassUID"}
+_HOME: dict[str, str] = {
+    keyword: level
+    for level in ("study", "series", "instance")  # a study has its patient's attributes too
+    for keyword in KEYWORDS_OF[level]
+} | {"TransferSyntaxUID": "instance"}
 _RANGES = frozenset(("DA", "TM"))
 
 
-def home(keyword: str) -> Table | None:
-    """The table that has this keyword; None for one that is not in the index."""
-    return _HOME.get(keyword)
+class Catalogue:
+    """Where the index has each attribute, for queries at one level."""
+
+    def __init__(self, level: str, extra: Extra) -> None:
+        """Raises ValueError for what is no level."""
+        self.depth = check_level(level)
+        self.level = level
+        self._extra = {keyword: where for where, keywords in extra.of.items() for keyword in keywords}
+        self.with_patient = level == "patient" or bool(extra.of["patient"])
+        """Whether the patients' table is needed for this query."""
+
+    def home(self, keyword: str) -> str | None:
+        """The level that has this keyword; None for one that is not in the index."""
+        if self.level == "patient" and keyword in KEYWORDS_OF["patient"]:
+            return "patient"
+        return _HOME.get(keyword) or self._extra.get(keyword)
+
+    def column(self, keyword: str, suffix: str = "") -> ColumnElement[Any] | None:
+        """Its column, joined in or below."""
+        home = self.home(keyword)
+        if home is None:
+            return None
+        if keyword in self._extra:
+            return literal_column(f'{home}."{keyword}{suffix}"', TYPES[kind(keyword)])
+        return LEVELS[home].c[keyword + suffix]
 
 
 def check_keyword(keyword: str) -> None:
@@ -42,58 +63,60 @@ def check_keyword(keyword: str) -> None:
 
 
 def check_level(level: str) -> int:
-    """0 study, 1 series, 2 instance. Raises ValueError."""
+    """0 patient, 1 study, 2 series, 3 instance. Raises ValueError."""
     if level not in LEVELS:
-        raise ValueError(f"level is study, series or instance, not {level!r}")
+        raise ValueError(f"level is patient, study, series or instance, not {level!r}")
     return list(LEVELS).index(level)
 
 
-def where(level: str, query: Mapping[str, Any]) -> list[ColumnElement[bool]]:
-    """Conditions on the joined tables down to `level`.
+def where(catalogue: Catalogue, query: Mapping[str, Any]) -> list[ColumnElement[bool]]:
+    """Conditions on the joined tables down to the catalogue's level.
 
-    Keys below the level match where one series (one instance) below meets all of them. Raises ValueError
-    for a keyword that is unknown or not in the index.
+    Keys below the level match where one row below meets all of them. Raises ValueError for a keyword that is
+    unknown or not in the index.
     """
-    depth = check_level(level)
-    tables = list(LEVELS.values())
     own: list[ColumnElement[bool]] = []
     below: dict[int, list[ColumnElement[bool]]] = {}
     for keyword, value in query.items():
         check_keyword(keyword)
         keyword = SYNONYMS.get(keyword, keyword)
-        table = home(keyword)
-        if table is None:
+        home = catalogue.home(keyword)
+        if home is None:
             raise ValueError(
-                f"{keyword} is not in the index: ask for columns=[{keyword!r}] and filter the DataFrame"
+                f"{keyword} is not in the index: ask for columns=[{keyword!r}] and filter the DataFrame, "
+                "or add it to archive.extra_attributes"
             )
-        condition = _condition(table, keyword, value)
+        condition = _condition(catalogue, keyword, value)
         if condition is None:
             continue
-        at = tables.index(table)
-        (own if at <= depth else below.setdefault(at, [])).append(condition)
+        at = check_level(home)
+        (own if at <= catalogue.depth else below.setdefault(at, [])).append(condition)
     if below:
-        own.append(LEVELS[level].c.key.in_(_keys_above(depth, below)))
+        own.append(LEVELS[catalogue.level].c.key.in_(_keys_above(catalogue.depth, below)))
     return own
 
 
+_UP = (patient.c.key, study.c.patient_key, series.c.study_key, instance.c.series_key)
+
+
 def _keys_above(depth: int, below: Mapping[int, list[ColumnElement[bool]]]) -> Select[Any]:
+    """Keys of the level at `depth` with a row below that meets all conditions."""
+    tables = list(LEVELS.values())
+    source: Any = tables[depth + 1]
+    for deeper in range(depth + 2, max(below) + 1):
+        source = source.join(tables[deeper], _UP[deeper] == tables[deeper - 1].c.key)
     conditions = [condition for group in below.values() for condition in group]
-    if depth == 1:
-        return select(instance.c.series_key).where(*conditions)
-    source: Any = series
-    if 2 in below:
-        source = series.join(instance, instance.c.series_key == series.c.key)
-    return select(series.c.study_key).select_from(source).where(*conditions)
+    return select(_UP[depth + 1]).select_from(source).where(*conditions)
 
 
-def _condition(table: Table, keyword: str, value: Any) -> ColumnElement[bool] | None:
+def _condition(catalogue: Catalogue, keyword: str, value: Any) -> ColumnElement[bool] | None:
     """None: matches everything (PS3.4 C.2.2.2.3)."""
     if isinstance(value, Iterable) and not isinstance(value, str | bytes):
-        parts = [_condition(table, keyword, one) for one in value]
+        parts = [_condition(catalogue, keyword, one) for one in value]
         given = [part for part in parts if part is not None]
         if parts and len(given) < len(parts):
             return None
-        return or_(*given) if given else table.c.key.is_(None)  # a list of nothing matches nothing
+        return or_(*given) if given else false()  # a list of nothing matches nothing
     if value is None:
         return None
     vr = dictionary_VR(keyword)
@@ -102,20 +125,38 @@ def _condition(table: Table, keyword: str, value: Any) -> ColumnElement[bool] | 
     text = str(value).strip(" ")
     if text in ("", "*"):
         return None
+    column = catalogue.column(keyword)
+    assert column is not None
     if vr == "UI" and "\\" in text:
-        return _condition(table, keyword, text.split("\\"))
-    if vr in ("IS", "US"):
+        return _condition(catalogue, keyword, text.split("\\"))
+    if kind(keyword) != "text":
         try:
-            return table.c[keyword] == int(text)
+            return column == (int(text) if kind(keyword) == "whole" else float(text))
         except ValueError as error:
             raise ValueError(f"{keyword} is a number, not {text!r}") from error
     if vr in _RANGES and "-" in text:
-        return _range(table.c[keyword], vr, text)
+        return _range(column, vr, text)
     if vr == "PN":
-        return _name(table.c[f"{keyword}_folded"] if keyword in FOLDED else table.c[keyword], text)
-    if vr != "UI" and any(sign in text for sign in "*?"):
-        return table.c[keyword].like(_like(text), escape="\\")
-    return table.c[keyword] == text
+        names = catalogue.column(keyword, "_folded")
+        assert names is not None
+        groups = "=" if "=" not in text else ""
+        return _within(names, folded(text), groups + "\\" * several(keyword), True)
+    wild = vr != "UI" and any(sign in text for sign in "*?")
+    return _within(column, text, "\\" * several(keyword), wild)
+
+
+def _within(column: ColumnElement[Any], text: str, signs: str, wild: bool) -> ColumnElement[bool]:
+    """`text` matches the whole value, or a part of it between `signs`.
+
+    Those are `=` between a name's component groups, alphabetic, ideographic, phonetic (PS3.5 6.2.1), and `\\`
+    between several values, of which one has to match (PS3.4 C.2.2.2).
+    """
+    if not wild and not signs:
+        return column == text
+    pattern = _like(text) if wild else _literal(text)
+    before = ["", *(f"%{_literal(sign)}" for sign in signs)]
+    after = ["", *(f"{_literal(sign)}%" for sign in signs)]
+    return or_(*(column.like(f"{start}{pattern}{end}", escape="\\") for start in before for end in after))
 
 
 def _range(column: ColumnElement[Any], vr: str, text: str) -> ColumnElement[bool]:
@@ -140,14 +181,11 @@ def _range(column: ColumnElement[Any], vr: str, text: str) -> ColumnElement[bool
     return and_(*conditions)
 
 
-def _name(column: ColumnElement[str], text: str) -> ColumnElement[bool]:
-    """A name matches in any of its component groups (PS3.5 6.2.1): alphabetic, ideographic, phonetic."""
-    pattern = _like(folded(text))
-    patterns = [pattern] if "=" in text else [pattern, f"{pattern}=%", f"%={pattern}", f"%={pattern}=%"]
-    return or_(*(column.like(one, escape="\\") for one in patterns))
+def _literal(text: str) -> str:
+    for sign in "\\%_":
+        text = text.replace(sign, "\\" + sign)
+    return text
 
 
 def _like(text: str) -> str:
-    for sign in "\\%_":
-        text = text.replace(sign, "\\" + sign)
-    return text.replace("*", "%").replace("?", "_")
+    return _literal(text).replace("*", "%").replace("?", "_")

@@ -1,24 +1,23 @@
-"""The index again from the files, which are the truth; and what a killed owner left behind."""
+"""The index again from the files, which are the truth."""
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cache, partial
 from pathlib import Path
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete
 
-from pacskit import system
-from pacskit.archive.files import INCOMING, relative_path, walk_files
-from pacskit.archive.header import Header, read_attributes, receipt
-from pacskit.archive.incoming import UNFINISHED
-from pacskit.archive.index import IndexReader, IndexWriter
+from pacskit.archive.files import walk_files
+from pacskit.archive.import_in_place import read_in_place
+from pacskit.archive.import_journal import ImportJournal
+from pacskit.archive.import_shelf import IMPORT
+from pacskit.archive.index import IndexWriter
 from pacskit.archive.rows import Row, apply_rows
-from pacskit.archive.schema import instance, series, study
+from pacskit.archive.schema import instance, patient, series, study
+from pacskit.archive.stored_file import Receipts, read_row
 from pacskit.errors import PacskitError
-from pacskit.imaging.part10 import META_LIMIT, read_head
 
 BATCH = 500
 
@@ -36,71 +35,17 @@ class RebuildReport:
     """Files that are no longer what was stored; they stay where they are."""
 
 
-def read_row(folder: Path, relative: str) -> Row:
-    """The row of a stored file, receipt included. Raises Refused, ValueError or OSError."""
-    descriptor = os.open(folder / relative, os.O_RDONLY | system.BINARY)
-    try:
-        status = os.fstat(descriptor)
-        head = read_head(system.read_at(descriptor, META_LIMIT, 0))
-        attributes = read_attributes(
-            lambda size, offset: system.read_at(descriptor, size, offset),
-            head.offset,
-            status.st_size,
-            head.transfer_syntax_uid,
-        )
-        received_ms, received_from = receipt(head, status.st_mtime_ns // 1_000_000)
-        return Row(
-            Header(attributes, head.transfer_syntax_uid, received_ms, received_from), relative, status.st_size
-        )
-    finally:
-        os.close(descriptor)
-
-
-def adopt(
-    folder: Path, busy: Callable[[Path], bool], stored: Callable[[str], bool], report: RebuildReport
-) -> None:
-    """Move complete files of incoming/ to their places, throw away the rest but the `busy` ones."""
-    for path in sorted((folder / INCOMING).iterdir()):
-        if busy(path):
-            continue
-        try:
-            if _unfinished(path):
-                raise ValueError("it was still being received")
-            row = read_row(folder, f"{INCOMING}/{path.name}")
-            target = folder / relative_path(row.header)
-            if target.exists() or stored(row.header.sop_instance_uid):
-                raise FileExistsError(target)
-            target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            descriptor = os.open(path, os.O_RDONLY | system.BINARY)
-            try:
-                system.sync_data(descriptor)
-            finally:
-                os.close(descriptor)
-            path.rename(target)
-            for name in (target.parent, target.parent.parent, target.parent.parent.parent):
-                system.sync_folder(name)
-            report.adopted += 1
-        except (PacskitError, ValueError, OSError):
-            with contextlib.suppress(OSError):
-                path.unlink()
-            report.discarded += 1
-
-
-def _unfinished(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(len(UNFINISHED)) == UNFINISHED
-
-
 def _rows(
-    folder: Path, known: frozenset[str], report: RebuildReport, progress: Callable[[int], None] | None
+    folder: Path,
+    report: RebuildReport,
+    progress: Callable[[int], None] | None,
+    imported: ImportJournal | None,
 ) -> Iterator[Row]:
-    for relative, _ in walk_files(folder):
-        if relative in known:
-            continue
+    for path, read in _files(folder, imported):
         try:
-            row = read_row(folder, relative)
+            row = read()
         except (PacskitError, ValueError, OSError) as error:
-            report.unreadable.append((folder / relative, str(error)))
+            report.unreadable.append((folder / path, str(error)))
             continue
         report.instances += 1
         if progress is not None:
@@ -108,29 +53,41 @@ def _rows(
         yield row
 
 
+def _files(folder: Path, imported: ImportJournal | None) -> Iterator[tuple[str, Callable[[], Row]]]:
+    """(path as the index has it, how to read its row): the archive's own files, then those in place."""
+    receipts = receipts_of(imported)
+    for relative, _ in walk_files(folder):
+        yield relative, partial(read_row, folder, relative, receipts)
+    for path, entry in imported.files("in-place") if imported else ():
+        yield Path(path).as_posix(), partial(read_in_place, path, entry)
+
+
+def receipts_of(imported: ImportJournal | None) -> Receipts:
+    """Of linked files; the journal is read when the first one is met."""
+
+    @cache
+    def all_of_them() -> dict[str, tuple[int, str]]:
+        files = imported.files("link") if imported else ()
+        return {entry.uid: (entry.at_ms, IMPORT) for _, entry in files}
+
+    return lambda uid: all_of_them().get(uid)
+
+
 def rebuild(
-    folder: Path, index: IndexWriter, report: RebuildReport, progress: Callable[[int], None] | None
+    folder: Path,
+    index: IndexWriter,
+    report: RebuildReport,
+    progress: Callable[[int], None] | None,
+    imported: ImportJournal | None = None,
 ) -> None:
     """Replace all rows in one transaction: readers see the old index until it is done."""
     with index.transaction() as connection:
-        for table in (instance, series, study):
+        for table in (instance, series, study, patient):
             connection.execute(delete(table))
         batch: list[Row] = []
-        for row in _rows(folder, frozenset(), report, progress):
+        for row in _rows(folder, report, progress, imported):
             batch.append(row)
             if len(batch) >= BATCH:
                 apply_rows(connection, batch)
                 batch.clear()
         apply_rows(connection, batch)
-
-
-def catch_up(folder: Path, index: IndexWriter, report: RebuildReport) -> None:
-    """After an owner that was killed: rows of the files it stored and did not get to index."""
-    for row in _rows(folder, known_paths(index), report, None):
-        index.put(row)
-
-
-def known_paths(index: IndexReader) -> frozenset[str]:
-    """Relative paths of all indexed files."""
-    with index.connect() as connection:
-        return frozenset(connection.execute(select(instance.c.path)).scalars())

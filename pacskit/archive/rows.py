@@ -1,23 +1,40 @@
-"""Rows into the index: instances, and the counts, receipts and conflicts of their series and studies.
+"""Rows into the index: instances, and the counts and receipts of their series, studies and patients.
 
 The answer is the same in whatever order the instances came: attributes are those of the instance
 received first, the receipt is the last one's, ties go by SOP Instance UID.
+
+The statements are SQLite's own, prepared once: this runs beside the receivers and shares the GIL with them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import sqlite3
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
+from itertools import chain
+from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Connection, Table, bindparam, select, tuple_, update
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy import Connection
 
-from pacskit.archive.header import INSTANCE_KEYWORDS, SERIES_KEYWORDS, STUDY_KEYWORDS, Header
-from pacskit.archive.identity import conflict, folded, identity
-from pacskit.archive.schema import FOLDED, instance, series, study
+from pacskit.archive.conflicts import judge
+from pacskit.archive.extra import Extra, stored
+from pacskit.archive.header import INSTANCE_KEYWORDS, Header
+from pacskit.archive.identity import Identity, identity, patient_key
+from pacskit.archive.levels import PATIENT, SERIES, STUDY, Count, Level, attributes
 
-Values = dict[str, Any]
+KNOWN = 20_000
+"""Patients, studies and series whose counts are remembered between batches."""
+MANY = 32
+"""Rows of one INSERT: each statement lets go of the GIL and has to get it back."""
+_OWN_COLUMNS = ("series_key", "TransferSyntaxUID", "path", "bytes", "received_ms", "received_from", "unread")
+_GROUP = itemgetter(
+    *("PatientID", "IssuerOfPatientID", "PatientName", "PatientBirthDate"),
+    *("StudyInstanceUID", "SeriesInstanceUID"),
+)
+_INSTANCE = itemgetter(*INSTANCE_KEYWORDS)
+_KEY_OF = 'SELECT key FROM instance WHERE "SOPInstanceUID"=?'
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,149 +52,153 @@ class Row:
         return (self.header.received_ms, self.header.sop_instance_uid)
 
 
-_INSERT_INSTANCE = insert(instance).on_conflict_do_nothing(index_elements=["SOPInstanceUID"])
-
-
 def apply_rows(connection: Connection, rows: Iterable[Row]) -> dict[str, str]:
     """Add instances that are not there yet. Returns the conflicts that are new: study UID → sentence."""
-    rows = _only_new(connection, list(rows))
-    studies: dict[tuple[str, str], list[Row]] = {}
-    for row in rows:
-        key = (row.header.study_uid, identity(row.header.attributes))
-        studies.setdefault(key, []).append(row)
-    keys: list[int] = []
-    for (study_uid, patient), of_study in studies.items():
-        values: Values = {"identity": patient, "StudyInstanceUID": study_uid}
-        study_key = _count(connection, study, values, _study_values, of_study)
-        keys.append(study_key)
-        by_series: dict[str, list[Row]] = {}
-        for row in of_study:
-            by_series.setdefault(row.header.series_uid, []).append(row)
-        for series_uid, of_series in by_series.items():
-            values = {"study_key": study_key, "SeriesInstanceUID": series_uid}
-            series_key = _count(connection, series, values, _series_values, of_series)
-            connection.execute(_INSERT_INSTANCE, [_instance_values(row, series_key) for row in of_series])
-        _summarise(connection, study_key)
-    return _judge(connection, list(studies))
+    raw = driver(connection)
+    return Ledger(stored(raw)).apply(raw, list(rows))
 
 
-def _only_new(connection: Connection, rows: list[Row]) -> list[Row]:
-    uids = {row.header.sop_instance_uid: row for row in reversed(rows)}
-    names = list(uids)
-    for start in range(0, len(names), 500):
-        known = select(instance.c.SOPInstanceUID).where(
-            instance.c.SOPInstanceUID.in_(names[start : start + 500])
-        )
-        for (uid,) in connection.execute(known).all():
-            del uids[uid]
-    return list(uids.values())
+def driver(connection: Connection) -> sqlite3.Connection:
+    """The sqlite3 connection under one of SQLAlchemy's, in the same transaction."""
+    raw = connection.connection.driver_connection
+    assert isinstance(raw, sqlite3.Connection)
+    return raw
 
 
-def _study_values(row: Row) -> Values:
-    found = row.header.attributes
-    values = {keyword: found[keyword] for keyword in STUDY_KEYWORDS}
-    return values | {f"{keyword}_folded": folded(str(found[keyword])) for keyword in FOLDED}
+class Ledger:
+    """Adds rows, and remembers the counts between batches; `forget()` after anyone else wrote."""
 
-
-def _series_values(row: Row) -> Values:
-    return {keyword: row.header.attributes[keyword] for keyword in SERIES_KEYWORDS}
-
-
-def _instance_values(row: Row, series_key: int) -> Values:
-    values = {keyword: row.header.attributes[keyword] for keyword in INSTANCE_KEYWORDS}
-    return values | {
-        "series_key": series_key,
-        "TransferSyntaxUID": row.header.transfer_syntax_uid,
-        "path": row.path,
-        "bytes": row.bytes,
-        "received_ms": row.header.received_ms,
-        "received_from": row.header.received_from,
-    }
-
-
-def _count(connection: Connection, table: Table, unique: Values, attributes: Any, rows: list[Row]) -> int:
-    """Insert or update the study or series row of `rows`; returns its key."""
-    first, last = min(rows, key=lambda row: row.first), max(rows, key=lambda row: row.first)
-    columns = ("key", "bytes", "instances", "first_ms", "first_uid", "received_ms", "received_uid")
-    where = [table.c[name] == value for name, value in unique.items()]
-    now = (
-        connection.execute(select(*(table.c[name] for name in columns)).where(*where))
-        .mappings()
-        .one_or_none()
-    )
-    values: Values = {
-        "bytes": sum(row.bytes for row in rows) + (now["bytes"] if now else 0),
-        "instances": len(rows) + (now["instances"] if now else 0),
-    }
-    if now is None or first.first < (now["first_ms"], now["first_uid"]):
-        values |= attributes(first) | {"first_ms": first.first[0], "first_uid": first.first[1]}
-    if now is None or last.first > (now["received_ms"], now["received_uid"]):
-        values |= {
-            "received_ms": last.first[0],
-            "received_uid": last.first[1],
-            "received_from": last.header.received_from,
+    def __init__(self, extra: Extra) -> None:
+        self.extra, self._names = extra, extra.names
+        self._attributes = {
+            level: attributes(level.name, extra.of[level.name]) for level in (PATIENT, STUDY, SERIES)
         }
-    if now is None:
-        key = connection.execute(insert(table).values(**(values | unique))).inserted_primary_key
-        assert key is not None
-        return int(key[0])
-    connection.execute(update(table).where(table.c.key == now["key"]).values(**values))
-    return int(now["key"])
+        self._instance = attributes("instance", extra.of["instance"])
+        self._extra = attributes("", extra.of["instance"])
+        self._columns = (*INSTANCE_KEYWORDS, *_OWN_COLUMNS, *self._extra.columns)
+        self._known: dict[tuple[Any, ...], Count] = {}
 
+    def forget(self) -> None:
+        self._known.clear()
 
-def _summarise(connection: Connection, study_key: int) -> None:
-    modalities = (
-        connection.execute(select(series.c.Modality).where(series.c.study_key == study_key)).scalars().all()
-    )
-    together = ", ".join(sorted({modality for modality in modalities if modality}))
-    values = {"series": len(modalities), "modalities": together}
-    connection.execute(update(study).where(study.c.key == study_key).values(**values))
+    def apply(self, connection: sqlite3.Connection, rows: Sequence[Row]) -> dict[str, str]:
+        """See apply_rows."""
+        if len(self._known) > KNOWN:
+            self.forget()
+        groups: dict[tuple[str, ...], list[Row]] = {}
+        for row in _only_new(connection, rows):
+            groups.setdefault(_GROUP(row.header.attributes), []).append(row)
+        touched: dict[Count, None] = {}
+        instances: list[tuple[Any, ...]] = []
+        came: list[tuple[str, Identity]] = []
+        for (*_, study_uid, series_uid), members in groups.items():
+            who = identity(members[0].header.attributes)
+            patient = self._count(connection, PATIENT, patient_key(who, study_uid))
+            study = self._count(connection, STUDY, study_uid, patient.key)
+            series = self._count(connection, SERIES, series_uid, study.key)
+            if study.new:
+                study.new = False
+                patient.studies += 1
+                came.append((study_uid, who))
+            if series.new:
+                series.new = False
+                patient.series += 1
+                study.series += 1
+            first, last = min(members, key=_first), max(members, key=_first)
+            together = sum(row.bytes for row in members)
+            for count in (patient, study, series):
+                count.add(len(members), together, first, last)
+                touched[count] = None
+            if series.describe_by is not None:  # its modality may be another
+                study.summarise = True
+            instances += [self._values(row, series.key) for row in members]
+        self._insert(connection, instances)
+        self._write(connection, touched)
+        return judge(connection, came)
 
+    def _count(self, connection: sqlite3.Connection, level: Level, *unique: Any) -> Count:
+        key = (level, *unique)
+        count = self._known.get(key)
+        if count is None:
+            count = self._known[key] = level.find_or_insert(connection, unique)
+        return count
 
-def _patient(who: str) -> tuple[str, str]:
-    patient_id, issuer = who.split("\x1f")[:2]
-    return patient_id, issuer
-
-
-def _judge(connection: Connection, touched: list[tuple[str, str]]) -> dict[str, str]:
-    """Conflicts of all studies that share a UID or a patient with the touched ones."""
-    if not touched:
-        return {}
-    columns = (study.c.key, study.c.StudyInstanceUID, study.c.identity, study.c.conflict)
-
-    def sharing(pairs: Iterable[tuple[str, str]]) -> dict[int, Any]:
-        """Rows with the UID or the patient of one of these (study UID, identity)."""
-        pairs = list(pairs)
-        wheres = [study.c.StudyInstanceUID.in_(sorted({uid for uid, _ in pairs}))]
-        patients = sorted({_patient(who) for _, who in pairs if _patient(who)[0]})
-        if patients:
-            wheres.append(tuple_(study.c.PatientID, study.c.IssuerOfPatientID).in_(patients))
-        found: dict[int, Any] = {}
-        for where in wheres:
-            found |= {row.key: row for row in connection.execute(select(*columns).where(where)).all()}
-        return found
-
-    near = sharing(touched)
-    # each of them is judged among all that share with it, not only with the touched ones
-    context = sharing((row.StudyInstanceUID, row.identity) for row in near.values())
-    new: dict[str, str] = {}
-    changed: list[Values] = []
-    by_uid: dict[str, list[tuple[str, str]]] = {}
-    by_patient: dict[tuple[str, str], list[tuple[str, str]]] = {}
-    for row in context.values():
-        pair = (row.StudyInstanceUID, row.identity)
-        by_uid.setdefault(row.StudyInstanceUID, []).append(pair)
-        by_patient.setdefault(_patient(row.identity), []).append(pair)
-    for row in near.values():
-        neighbours = by_uid[row.StudyInstanceUID] + by_patient[_patient(row.identity)]
-        sentence = conflict(row.StudyInstanceUID, row.identity, neighbours)
-        if sentence != row.conflict:
-            changed.append({"of": row.key, "sentence": sentence})
-            if not row.conflict:
-                new[row.StudyInstanceUID] = sentence
-    if changed:
-        connection.execute(
-            update(study).where(study.c.key == bindparam("of")).values(conflict=bindparam("sentence")),
-            changed,
+    def _values(self, row: Row, series_key: int) -> tuple[Any, ...]:
+        header = row.header
+        values = (
+            *_INSTANCE(header.attributes),
+            series_key,
+            header.transfer_syntax_uid,
+            row.path,
+            row.bytes,
+            header.received_ms,
+            header.received_from,
+            self._unread(header),
         )
-    return new
+        return (*values, *self._extra.values(header)) if self._extra.columns else values
+
+    def _unread(self, header: Header) -> int:
+        """1: the file is to be read again, for attributes that this header was not read for."""
+        return int(bool(self._names) and not self.extra.in_header(header.attributes))
+
+    def describe(self, connection: sqlite3.Connection, level: Level, key: int, header: Header) -> None:
+        """Write the attributes of a patient, study or series."""
+        self._attributes[level].write(connection, level.name, key, header)
+
+    def describe_instance(self, connection: sqlite3.Connection, header: Header) -> None:
+        """Write the attributes of an instance that is in the index, and that it has them."""
+        uid = header.sop_instance_uid
+        (key,) = connection.execute(_KEY_OF, (uid,)).fetchone()
+        self._instance.write(connection, "instance", key, header)
+        connection.execute("UPDATE instance SET unread=? WHERE key=?", (self._unread(header), key))
+
+    def _insert(self, connection: sqlite3.Connection, rows: list[tuple[Any, ...]]) -> None:
+        at, many = 0, MANY
+        while at < len(rows):
+            while many > len(rows) - at:
+                many //= 2
+            values = tuple(chain.from_iterable(rows[at : at + many]))
+            connection.execute(_insert_statement(self._columns, many), values)
+            at += many
+
+    def _write(self, connection: sqlite3.Connection, touched: Iterable[Count]) -> None:
+        """Series first: a study's modalities are theirs."""
+        for count in sorted(touched, key=_depth, reverse=True):
+            header: Header | None = count.describe_by
+            count.write(connection)
+            if header is not None:
+                self.describe(connection, count.level, count.key, header)
+
+
+def _first(row: Row) -> tuple[int, str]:
+    header = row.header
+    return (header.received_ms, header.attributes["SOPInstanceUID"])
+
+
+def _depth(count: Count) -> int:
+    return count.level.depth
+
+
+def _only_new(connection: sqlite3.Connection, rows: Sequence[Row]) -> Iterable[Row]:
+    """The first row of each UID that the index has not."""
+    found = {row.header.attributes["SOPInstanceUID"]: row for row in reversed(rows)}
+    uids = list(found)
+    for start in range(0, len(uids), 512):
+        some = uids[start : start + 512]
+        room = 1 << (len(some) - 1).bit_length()  # a few lengths only, so that statements stay prepared
+        some += some[:1] * (room - len(some))
+        for (uid,) in connection.execute(_known_statement(room), some).fetchall():
+            del found[uid]
+    return reversed(found.values())
+
+
+@cache
+def _known_statement(count: int) -> str:
+    return f'SELECT "SOPInstanceUID" FROM instance WHERE "SOPInstanceUID" IN ({",".join("?" * count)})'
+
+
+@cache
+def _insert_statement(columns: tuple[str, ...], rows: int) -> str:
+    names = ",".join(f'"{name}"' for name in columns)
+    one = f"({','.join('?' * len(columns))})"
+    return f"INSERT INTO instance ({names}) VALUES {','.join([one] * rows)}"

@@ -7,8 +7,8 @@ import warnings
 
 import typer
 
-from pacskit.cli import archive, lab, network, serve, settings
-from pacskit.errors import PacskitError, SettingError
+from pacskit.cli import archive, background, lab, network, serve, settings
+from pacskit.errors import NotAdministrator, PacskitError, SettingError
 
 app = typer.Typer(
     name="pacskit",
@@ -17,7 +17,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for module in (lab, serve, archive, network, settings):
+for module in (lab, serve, background, archive, network, settings):
     module.register(app)
 
 
@@ -28,7 +28,7 @@ def main() -> None:
         app()
     except SettingError as error:
         sys.stderr.write(f"pacskit: {error}\n")
-        sys.exit(2)
+        sys.exit(1 if isinstance(error, NotAdministrator) else 2)
     except PacskitError as error:
         sys.stderr.write(f"pacskit: {error}\n")
         sys.exit(1)

@@ -1,16 +1,22 @@
-"""`pacskit studies | import | rebuild | phantom`: what is in the archive, and putting something there."""
+"""`pacskit studies | import | rebuild | verify | phantom`: what is in the archive, and putting it there."""
 
 from __future__ import annotations
 
 import json
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Annotated
 
 import pandas as pd
 import typer
 
-from pacskit.archive import Archive
+from pacskit.archive import Archive, ImportReport, ProgressLine
+from pacskit.archive.import_report import How
 from pacskit.cli.options import ArchiveOption, JsonOption, KeyOption, archive_folder, query
 from pacskit.events import EventBus
 from pacskit.settings.stack import SettingsStack
@@ -50,19 +56,64 @@ def _plain(value: object) -> object:
 
 
 def import_files(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files and folders, recursed.")],
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATH...", help="Files, folders (recursed) and DICOMDIRs.")
+    ],
     archive: ArchiveOption = None,
+    in_place: Annotated[
+        bool, typer.Option("--in-place", help="Only index the files: they stay where they are, untouched.")
+    ] = False,
+    link: Annotated[
+        bool, typer.Option("--link", help="Hard links where the file system can, copies elsewhere.")
+    ] = False,
+    skipped: Annotated[
+        Path | None, typer.Option("--skipped", help="A CSV file for what was skipped, and why.")
+    ] = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Copy DICOM files into the archive; files without preamble too."""
-    with _owned(archive) as opened:
-        report = opened.import_paths(paths)
-    for path, reason in report.skipped:
-        sys.stderr.write(f"skipped {path}: {reason}\n")
-    sys.stdout.write(
-        f"{report.stored} stored, {report.duplicates} were here already, {len(report.skipped)} skipped\n"
-    )
-    if report.skipped and not report.stored and not report.duplicates:
+    """Take DICOM files into the archive, files without preamble too; doing it again goes on where it ended.
+
+    Ctrl+C ends it: what is stored stays.
+    """
+    if in_place and link:
+        raise typer.BadParameter("--in-place and --link exclude each other")
+    how: How = "in-place" if in_place else "link" if link else "copy"
+    with _owned(archive) as opened, _interruptible() as cancel:
+        line = ProgressLine("import", sys.stderr) if sys.stderr.isatty() else None
+        report = opened.import_paths(paths, how, progress=line, cancel=cancel)
+    if line is not None:
+        line.clear()
+    if skipped is not None:
+        report.table().to_csv(skipped, index=False)
+    else:
+        for path, reason in report.skipped:
+            sys.stderr.write(f"skipped {path}: {reason}\n")
+    sys.stdout.write(f"{json.dumps(_as_json(report)) if as_json else report}\n")
+    if report.cancelled or (report.skipped and not report.stored and not report.here):
         raise typer.Exit(1)
+
+
+def _as_json(report: ImportReport) -> dict[str, object]:
+    skipped = report.table().to_dict(orient="records")
+    names = ("how", "stored", "duplicates", "known", "copied", "bytes", "seconds", "cancelled")
+    return {name: getattr(report, name) for name in names} | {"skipped": skipped}
+
+
+@contextmanager
+def _interruptible() -> Iterator[threading.Event]:
+    """Ctrl+C (and SIGTERM) sets the event; a second one interrupts as ever."""
+    cancel = threading.Event()
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        cancel.set()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield cancel
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def rebuild(archive: ArchiveOption = None) -> None:
@@ -70,6 +121,24 @@ def rebuild(archive: ArchiveOption = None) -> None:
     with _owned(archive) as opened:
         report = opened.rebuild()
     sys.stdout.write(f"{report}\n")
+
+
+def verify(archive: ArchiveOption = None) -> None:
+    """Read every file and compare it with the index and its checksums. Exit code 1 where something is wrong.
+
+    Also while another process receives into the archive. Ctrl+C ends it.
+    """
+    with Archive.read(archive_folder(archive)) as opened, _interruptible() as cancel:
+        report = opened.verify(cancel=cancel)
+    wrong = list(report.sentences())
+    for sentence in wrong:
+        sys.stdout.write(f"{sentence}\n")
+    count = "1 thing is" if len(wrong) == 1 else f"{len(wrong)} things are"
+    outcome = f"{count} wrong" if wrong else "all as stored"
+    ended = ", then it was cancelled" if report.cancelled else ""
+    sys.stdout.write(f"{report.checked} files checked{ended}: {outcome}\n")
+    if wrong or report.cancelled:
+        raise typer.Exit(1)
 
 
 def phantom(
@@ -93,4 +162,5 @@ def register(app: typer.Typer) -> None:
     app.command()(studies)
     app.command("import")(import_files)
     app.command()(rebuild)
+    app.command()(verify)
     app.command()(phantom)

@@ -12,8 +12,8 @@ from typing import Annotated
 import typer
 
 from pacskit.cli.options import JsonOption
+from pacskit.errors import PacskitError
 from pacskit.settings import SECTIONS, values
-from pacskit.settings.layers import DEFAULT
 from pacskit.settings.stack import SettingsStack
 
 KeyArgument = Annotated[str, typer.Argument(metavar="KEY", help="section.field, as listener.port")]
@@ -36,11 +36,10 @@ def list_all(
     rows = []
     for section, kind in SECTIONS.items():
         for name in kind.model_fields:
-            place = stack.settings.source(section, name)
-            if changed and place.layer == DEFAULT:
-                continue
             value = getattr(stack.settings.section(section), name)
-            rows.append((f"{section}.{name}", value, str(place)))
+            if changed and value == stack.settings.default(section, name):
+                continue
+            rows.append((f"{section}.{name}", value, str(stack.settings.source(section, name))))
     if as_json:
         found = {key: {"value": _json(value), "source": source} for key, value, source in rows}
         sys.stdout.write(json.dumps(found, ensure_ascii=False, indent=1) + "\n")
@@ -53,8 +52,13 @@ def list_all(
 
 @app.command()
 def get(key: KeyArgument) -> None:
-    """Print the bare value; a password only as being set."""
-    sys.stdout.write(values.shown(SettingsStack().settings.explain(key).value) + "\n")
+    """Print the bare value, as `set` takes it; a password only as being set."""
+    stack = SettingsStack()
+    value = stack.settings.explain(key).value
+    several = isinstance(value, tuple) and len(value) > 1
+    text = json.dumps(values.plain(value), ensure_ascii=False) if several else values.shown(value)
+    sys.stdout.write(text + "\n")
+    _tell_problems(stack)
 
 
 @app.command("set")
@@ -73,12 +77,12 @@ def set_value(
     """
     stack = SettingsStack()
     stack.settings.explain(key)  # says which name is meant, before anything is asked
+    kind, name = values.known(key)
     if value == "-":
-        value = (
-            typer.prompt(key, hide_input=True) if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
-        )
-    section, _, name = key.partition(".")
-    plan = stack.plan({section: {name: values.typed(value)}}, save=True, shared=shared)
+        value = _asked(key)
+    # A password may begin with a bracket; what is a list is told by its JSON.
+    meant = value if values.is_secret(kind, name) else values.typed(value)
+    plan = stack.plan({kind.section: {name: meant}}, save=True, shared=shared, whole=False)
     stack.carry_out(plan)
     _tell_problems(stack)
 
@@ -101,14 +105,13 @@ def explain(key: KeyArgument, as_json: JsonOption = False) -> None:
             "hidden": [{"source": source, "value": _json(value)} for source, value in found.hidden],
         }
         sys.stdout.write(json.dumps(result, ensure_ascii=False, indent=1) + "\n")
+        _tell_problems(stack)
         return
     sys.stdout.write(f"{key} = {values.shown(found.value) or '(none)'}\n{field.description}\n")
     sys.stdout.write(f"from: {here}\n")
     for hidden, value in found.hidden:
         sys.stdout.write(f"hides: {values.shown(value) or '(none)'} ({hidden})\n")
-    for problem in stack.settings.problems:
-        if problem.key == key:
-            sys.stdout.write(f"wrong: {problem}\n")
+    _tell_problems(stack)
 
 
 @app.command()
@@ -118,9 +121,15 @@ def edit(
     """Open the settings file in $VISUAL or $EDITOR; what is wrong afterwards is said."""
     stack = SettingsStack()
     file = stack.site if shared else stack.user
-    editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or ("notepad" if os.name == "nt" else "vi")
+    usual = "notepad" if os.name == "nt" else "vi"
+    named = (os.environ.get(name, "").strip() for name in ("VISUAL", "EDITOR"))
+    editor = next(filter(None, named), usual)
     file.create()
-    code = subprocess.call([*shlex.split(editor), str(file.path)])
+    try:
+        code = subprocess.call([*shlex.split(editor, posix=os.name != "nt"), str(file.path)])
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise PacskitError(f"The editor {editor} cannot be started: {reason}. Set EDITOR") from error
     if code:
         sys.stderr.write(f"pacskit: {editor} ended with code {code}\n")
         raise typer.Exit(1)
@@ -128,6 +137,15 @@ def edit(
     _tell_problems(stack)
     if any(problem.source.file == file.path for problem in stack.settings.problems):
         raise typer.Exit(1)
+
+
+def _asked(key: str) -> str:
+    """One line that nobody sees. Raises PacskitError where nothing comes: that is no wish to clear it."""
+    if sys.stdin.isatty():
+        return str(typer.prompt(key, hide_input=True))
+    if not (line := sys.stdin.readline().rstrip("\n")):
+        raise PacskitError(f"{key}: nothing came on standard input; to clear it, set it to ''")
+    return line
 
 
 def _json(value: object) -> object:

@@ -75,6 +75,8 @@ class Association:
         self._message_context = 0
         self._stopping = False
         self._answered = b""
+        self._acknowledged = False
+        """Whether an answer has gone out since the last receive: it took the acknowledgement along."""
         self._thread = threading.Thread(target=self._run, name=f"pacskit-association-{number}", daemon=True)
 
     def start(self, answer: bytes) -> None:
@@ -149,6 +151,8 @@ class Association:
                     return "released", ""
                 elif isinstance(event, Abort):
                     return "aborted", abort_reason(event.source, event.reason)
+            if not self._acknowledged:
+                quick_ack(sock)
             store.flush()
             if self._stopping:
                 self._send_last(connection.abort(0, 0))
@@ -159,7 +163,7 @@ class Association:
                     continue
                 connection.closed_by_transport()
                 return "lost", "the peer closed the connection without releasing the association"
-            quick_ack(sock)
+            self._acknowledged = False
             connection.buffer_updated(count)
 
     def _fragment(self, fragment: Fragment) -> None:
@@ -203,6 +207,7 @@ class Association:
 
     def _answer(self, context_id: int, command_set: bytes) -> None:
         self._sock.sendall(self._connection.fragments(context_id, command_set))
+        self._acknowledged = True
 
     def _send_last(self, pdu: bytes) -> None:
         with contextlib.suppress(OSError):

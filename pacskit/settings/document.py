@@ -64,12 +64,15 @@ class Document:
     parts: tuple[Part, ...]
     values: Mapping[str, Any] = field(repr=False)
     faults: tuple[Fault, ...]
+    where: Mapping[str, Part] = field(repr=False)
+    """The part in which a section stands."""
 
     @classmethod
     def parse(cls, text: str) -> Document:
         whole = _read(text)
         if not isinstance(whole, Fault):
-            return cls((Part(text, 1, "", whole),), whole, ())
+            part = Part(text, 1, "", whole)
+            return cls((part,), whole, (), dict.fromkeys(whole, part))
         values: dict[str, Any] = {}
         parts, faults, pieces, number = [], [], _pieces(text), 0
         while number < len(pieces):
@@ -91,7 +94,8 @@ class Document:
             else:
                 parts.append(Part(piece, start, section, read))
                 values.update(read)
-        return cls(tuple(parts), values, tuple(faults))
+        where = {name: part for part in parts for name in part.values or ()}
+        return cls(tuple(parts), values, tuple(faults), where)
 
     @property
     def text(self) -> str:
@@ -99,11 +103,10 @@ class Document:
 
     def line(self, section: str, name: str = "") -> int:
         """Where this stands, counted from 1; 0 where that cannot be told."""
-        for part in self.parts:
-            if part.values is not None and section in part.values:
-                first, _ = _spans(part.text).get((section, name), (0, 0))
-                return first and first + part.start - 1
-        return 0
+        if (part := self.where.get(section)) is None:
+            return 0
+        first, _ = _spans(part.text).get((section, name), (0, 0))
+        return first and first + part.start - 1
 
     def changed(self, section: str, changes: Mapping[str, Any]) -> str:
         """The text with these fields set, or taken out where None. Raises ValueError with a sentence.

@@ -43,6 +43,8 @@ class Content:
     stamp: tuple[int, ...]
     stored: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """All its sections, of the site's also those that are not shared."""
+    gone: bool = False
+    """The file was there, and is no longer."""
 
 
 class SettingsFile:
@@ -94,6 +96,14 @@ class SettingsFile:
         if any(changes.values()):
             self._write(changes)
 
+    def check(self, changes: Changes) -> None:
+        """What `change` would say, as far as that is known before. Raises NotSaved; nothing is written."""
+        if any(changes.values()):
+            try:
+                self._prepared(changes)
+            except (OSError, ValueError) as error:
+                raise self._not_saved(error) from error
+
     def create(self) -> None:
         """An empty file where there is none, for an editor to open. Raises NotSaved."""
         if not self.stamp():
@@ -130,7 +140,10 @@ class SettingsFile:
                 system.remove_leftovers(target)
                 self._change(target, changes)
         except (OSError, ValueError) as error:
-            raise NotSaved(f"{self.path} is not saved: {_why(error)}") from error
+            raise self._not_saved(error) from error
+
+    def _not_saved(self, error: OSError | ValueError) -> NotSaved:
+        return NotSaved(f"{self.path} is not saved: {_why(error)}")
 
     def _target(self) -> Path:
         """What a link leads to: the link stays."""
@@ -191,7 +204,8 @@ class SettingsFile:
 
         return found, line, newer
 
-    def _change(self, target: Path, changes: Changes) -> None:
+    def _prepared(self, changes: Changes) -> tuple[bytes, os.stat_result | None]:
+        """The content after these changes. Raises ValueError or OSError where the file must stay as it is."""
         text, status = "", self._status()
         if status is not None:
             text, status = self._text()
@@ -215,6 +229,10 @@ class SettingsFile:
             document = Document.parse(document.changed("", {"schema": migration.SCHEMA}))
         if len(content := document.text.encode()) > LONGEST:
             raise ValueError(f"it would have {len(content)} bytes, more than the {LONGEST} that are read")
+        return content, status
+
+    def _change(self, target: Path, changes: Changes) -> None:
+        content, status = self._prepared(changes)
         mode = self.mode if status is None else stat.S_IMODE(status.st_mode)
         if self.source == USER:
             mode = 0o600

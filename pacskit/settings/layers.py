@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from typing import Any, Literal
 
 from pacskit.errors import SettingError
 from pacskit.settings import values
-from pacskit.settings.models import SERVICES
+from pacskit.settings.models import SECTIONS, SERVICES
 
 PREFIX = "PACSKIT_"
 DEFAULT, HUB, USER, SITE = "default", "JupyterHub", "user file", "site file"
@@ -95,14 +96,23 @@ def pairs_layer(source: str, pairs: Iterable[tuple[str, str]], *, strict: bool =
 
 
 def environment_layer(environ: Mapping[str, str] | None = None) -> Layer:
-    """`PACSKIT_SECTION__FIELD` → `section.field`."""
+    """`PACSKIT_SECTION__FIELD` → `section.field`. A single underscore, the usual slip, is told."""
     found = os.environ if environ is None else environ
-    pairs = (
+    pairs = [
         (name.removeprefix(PREFIX).lower().replace("__", ".", 1), text)
         for name, text in sorted(found.items())
-        if name.startswith(PREFIX) and "__" in name.removeprefix(PREFIX)
+        if name.startswith(PREFIX) and ("__" in name.removeprefix(PREFIX) or name in _slips())
+    ]
+    return pairs_layer(
+        ENVIRONMENT, ((key if "." in key else f"{key}.", text) for key, text in pairs), strict=False
     )
-    return pairs_layer(ENVIRONMENT, pairs, strict=False)
+
+
+@functools.cache
+def _slips() -> frozenset[str]:
+    """PACSKIT_LISTENER_PORT and its like."""
+    keys = (f"{section}.{field}" for section, kind in SECTIONS.items() for field in kind.model_fields)
+    return frozenset(PREFIX + key.upper().replace(".", "_") for key in keys)
 
 
 def hub_layer(environ: Mapping[str, str] | None = None) -> Layer:

@@ -11,7 +11,9 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, SecretStr
 
+from pacskit.settings.attributes import AttributeName
 from pacskit.settings.fields import AETitle, Host, Password, Port, not_yet, setting
+from pacskit.settings.sizes import Room
 
 
 class Section(BaseModel):
@@ -31,10 +33,17 @@ class StationSettings(Section):
     section: ClassVar[str] = "station"
     label: ClassVar[str] = "Station"
 
-    run_in: Annotated[Literal["kernel", "background"], not_yet("kernel")] = setting(
+    run_in: Literal["kernel", "background"] = setting(
         "kernel",
         "Run in",
-        "kernel: services are threads of the notebook's kernel. background: a process of its own (not yet)",
+        "kernel: services are threads of the notebook's kernel. background: a process of their own, which a "
+        "busy cell does not slow and an interrupted or restarted kernel does not end",
+    )
+    keep_running: bool = setting(
+        True,
+        "Keep receiving when this notebook closes",
+        "A background station goes on without a notebook; else it ends with the last one",
+        place="main",
     )
 
 
@@ -189,10 +198,48 @@ class ArchiveSettings(Section):
     label: ClassVar[str] = "Archive"
 
     folder: Path | None = setting(None, "Folder", "The archive; without it, one in the user's data folder")
+    index: Path | None = setting(
+        None,
+        "Folder of the index",
+        "Without it the index is in the archive's folder, or on a disk of this computer where that is on a "
+        "network drive",
+    )
+    extra_attributes: tuple[AttributeName, ...] = setting(
+        (),
+        "Extra attributes",
+        "DICOM keywords to keep in the index and to ask for: EchoTime of each instance, series.EchoTime of "
+        "each series as its first instance says",
+    )
     durability: Literal["safe", "fast"] = setting(
         "safe",
         "Durability",
         "safe: on the disk before success is answered. fast: a dying machine may lose the last seconds",
+    )
+    duplicates: Literal["aside", "first", "replace"] = setting(
+        "aside",
+        "Another content under a stored UID",
+        "aside: taken and kept apart. first: refused (C001). replace: taken, the old one goes to the trash",
+    )
+    min_free: Room = setting(
+        "1 %",
+        "Keep free",
+        "Nothing is taken while the disk has less room than this: a number with MB, GB, TB or %",
+    )
+    trash_days: int = setting(
+        0,
+        "Empty the trash after",
+        "What was deleted or replaced so long ago is deleted for good. 0: only a person empties the trash",
+        unit="days",
+        ge=0,
+        le=36_500,
+    )
+    stable_after: float = setting(
+        60.0,
+        "Study stable after",
+        "How long nothing more of a study must have come until it is told as stable",
+        unit="s",
+        gt=0,
+        le=86400,
     )
 
 
@@ -210,17 +257,20 @@ class ViewerSettings(Section):
 
 
 class HooksSettings(Section):
-    """A command for each event. Nothing runs them yet."""
+    """A command for each event. It gets the event as JSON on standard input, and as PACSKIT_* variables."""
 
     section: ClassVar[str] = "hooks"
     label: ClassVar[str] = "Hooks"
 
-    study_stable: Annotated[str | None, not_yet(None)] = setting(
-        None, "Study stable", "Run when a study has been quiet for a while (not yet)"
+    study_stable: str | None = setting(
+        None, "Study stable", "Run when nothing more of a study has come for a while"
     )
-    service_down: Annotated[str | None, not_yet(None)] = setting(
-        None, "Service down", "Run when a service fails (not yet)"
+    peer_refused: str | None = setting(None, "Peer refused", "Run when a caller was refused")
+    storage_low: str | None = setting(None, "Storage low", "Run when the disk of the archive gets full")
+    certificate_expiring: Annotated[str | None, not_yet(None)] = setting(
+        None, "Certificate expiring", "Run 30 days before a certificate expires (not yet)"
     )
+    service_down: str | None = setting(None, "Service down", "Run when a service cannot run")
 
 
 SECTIONS: dict[str, type[Section]] = {

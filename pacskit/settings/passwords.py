@@ -12,6 +12,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 _HASHER = PasswordHasher()
 _MARK = "$argon2"
 _PEPPER = secrets.token_bytes(32)
+_MOST_KNOWN = 16
 _known: dict[bytes, str] = {}
 """Hashes made by this process. A hash has a salt, so the same plain password (in an environment variable,
 say) would give a new one each time settings are read, and a service would seem to have new settings."""
@@ -28,6 +29,8 @@ def kept(text: str) -> str:
         return text
     digest = hashlib.sha256(_PEPPER + text.encode()).digest()
     if digest not in _known:
+        if len(_known) >= _MOST_KNOWN:
+            _known.clear()
         _known[digest] = _HASHER.hash(text)
     return _known[digest]
 

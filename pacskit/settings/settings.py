@@ -140,7 +140,7 @@ class _Merging:
             if layer.file is not None:
                 values.storable(kind, name, checked)
         except ValueError as error:
-            says_all = values.is_secret(kind, name) or not str(error).startswith("is ")
+            says_all = values.is_secret(kind, name) or not str(error).startswith("must be ")
             found = "" if says_all else f", not {_short(value)}"
             self._wrong(layer, section, name, f"{error}{found}")
             return

@@ -15,10 +15,13 @@ from pacskit.settings import values
 from pacskit.settings.files import Content, SettingsFile, site_path, user_path
 from pacskit.settings.layers import (
     CODE,
+    ENVIRONMENT,
     FIXED,
     SITE,
     USER,
     Layer,
+    Problem,
+    Source,
     environment_layer,
     hub_layer,
 )
@@ -54,27 +57,47 @@ class SettingsStack:
         self._code: Fields = {section: dict(fields) for section, fields in (code or {}).items()}
         self.user = SettingsFile(user_path(), USER)
         self.site = SettingsFile(site_path(), SITE)
+        if os.path.realpath(self.user.path) == os.path.realpath(self.site.path):
+            raise SettingError("PACSKIT_SITE", f"{self.site.path} is your own settings file too", ENVIRONMENT)
+        self._seen: tuple[tuple[int, ...], ...] = ()
+        self._user: Content | None = None
+        self._site: Content | None = None
         self.load()
 
     def load(self) -> Settings:
         """Read the files again. Raises SettingError where code and files now contradict each other."""
-        contents = self.user.read(), self.site.read()
-        self.settings = self._resolved(*contents, self._code)
-        self._user, self._site = contents
+        self._user = _unless_gone(self.user.read(), self._user)
+        self._site = _unless_gone(self.site.read(), self._site)
+        self.settings = self._resolved(self._user, self._site, self._code)
         return self.settings
 
     def changed_outside(self) -> bool:
         """Whether a file is another than was read."""
+        assert self._user is not None
+        assert self._site is not None
         return (self.user.stamp(), self.site.stamp()) != (self._user.stamp, self._site.stamp)
+
+    def settled_outside(self) -> bool:
+        """As `changed_outside`, once two looks see the same: a file may be half-written at the first."""
+        before, self._seen = self._seen, (self.user.stamp(), self.site.stamp())
+        return before == self._seen and self.changed_outside()
 
     def is_administrator(self) -> bool:
         """Whether this user may change what all users share: tried, not guessed."""
         return self.site.writable()
 
-    def plan(self, changes: Mapping[str, Mapping[str, Any]], *, save: bool, shared: bool = False) -> Plan:
+    def plan(
+        self,
+        changes: Mapping[str, Mapping[str, Any]],
+        *,
+        save: bool,
+        shared: bool = False,
+        whole: bool = True,
+    ) -> Plan:
         """Check a change and say what it leads to; nothing is changed yet.
 
-        `shared` puts the sections into the site file. Raises SettingError, NotAdministrator.
+        `shared` puts the sections into the site file: as they stand here now (what the box in a panel means),
+        or, where not `whole`, the changes only. Raises SettingError, NotAdministrator, NotSaved.
         """
         code: Fields = {section: dict(fields) for section, fields in self._code.items()}
         user, site, now = self._fresh()
@@ -87,12 +110,14 @@ class SettingsStack:
                 raise SettingError(section, "cannot be shared: each user has its own", "you")
             share = True if shared else share
             if save:
-                self._save(plan, kind, checked, share, user, site)
+                self._save(plan, kind, checked, share, whole, user, site)
             elif share is not None and share != now.section(section).shared:
                 raise SettingError(f"{section}.shared", "is kept in a file: change it with save=True", "you")
             for name, value in checked.items():
                 if not save or name in code.get(section, ()):
                     code.setdefault(section, {})[name] = value
+        self.user.check(plan.user)
+        self.site.check(plan.site)
         settings = self._resolved(_with(self.user, user, plan.user), _with(self.site, site, plan.site), code)
         self._raise_new_problem(settings, changes)
         return replace(plan, settings=settings)
@@ -110,9 +135,11 @@ class SettingsStack:
 
     def _fresh(self) -> tuple[Content, Content, Settings]:
         """The files as they are now: another process may have saved since they were read."""
+        assert self._user is not None
+        assert self._site is not None
         if not self.changed_outside():
             return self._user, self._site, self.settings
-        user, site = self.user.read(), self.site.read()
+        user, site = _unless_gone(self.user.read(), self._user), _unless_gone(self.site.read(), self._site)
         try:
             return user, site, self._resolved(user, site, self._code)
         except SettingError:  # code and files contradict each other; maybe this change ends that
@@ -124,6 +151,7 @@ class SettingsStack:
         kind: type[Section],
         changes: dict[str, Any],
         share: bool | None,
+        whole: bool,
         user: Content,
         site: Content,
     ) -> None:
@@ -139,7 +167,7 @@ class SettingsStack:
         everything = {name: getattr(now, name) for name in _free(kind, settings)} | changes
         if share:
             default = {name: kind.model_fields[name].default for name in kind.model_fields}
-            chosen = changes if was_shared else everything
+            chosen = everything if whole and not was_shared else changes
             plan.site[section] = _differing(site, section, chosen, default)
             if not was_shared:
                 plan.site[section]["shared"] = True
@@ -165,6 +193,16 @@ class SettingsStack:
                     settings.check_port(section, settings.section(section).port)
                 except ValueError as error:
                     raise SettingError(f"{section}.port", str(error), "you") from None
+
+
+def _unless_gone(now: Content, before: Content | None) -> Content:
+    """A file that vanished (a network home that is not there) must not stop what runs by it."""
+    if now.stamp or before is None or not (before.stamp or before.gone):
+        return now
+    source = Source(before.layer.source, before.layer.file)
+    told = Problem("", "it is gone: what it said counts until this station is closed", source, "ignored")
+    problems = (*(p for p in before.problems if p != told), told)
+    return replace(before, problems=problems, stamp=(), gone=True)
 
 
 def _checked(kind: type[Section], name: str, value: Any, save: bool) -> Any:

@@ -17,13 +17,13 @@ from pacskit.settings.models import SECTIONS, Section
 SECRET = "(set)"
 _UNWRITABLE = re.compile("[\0\ud800-\udfff]")
 _SENTENCES = {
-    "bool": "is true or false",
-    "int": "is a whole number",
-    "float": "is a number",
-    "string": "is text",
-    "tuple": "is a list",
-    "path": "is a path",
-    "finite": "is a finite number",
+    "bool": "must be true or false",
+    "int": "must be a whole number",
+    "float": "must be a number",
+    "string": "must be text",
+    "tuple": "must be a list",
+    "path": "must be a path",
+    "finite": "must be a finite number",
 }
 
 
@@ -55,15 +55,15 @@ def _sentence(error: Any) -> str:
     if kind == "value_error":
         return str(error["msg"]).removeprefix("Value error, ")
     if kind == "literal_error":
-        return f"is one of {limits['expected'].replace(chr(39), '')}"
+        return f"must be one of {limits['expected'].replace(chr(39), '')}"
     for rule, words in (
-        ("ge", "is at least"),
-        ("gt", "is more than"),
-        ("le", "is at most"),
-        ("lt", "is below"),
+        ("ge", "must be at least"),
+        ("gt", "must be above"),
+        ("le", "must be at most"),
+        ("lt", "must be below"),
     ):
         if rule in limits:
-            return f"{words} {limits[rule]}"
+            return f"{words} {limits[rule]:g}"
     return next((text for start, text in _SENTENCES.items() if kind.startswith(start)), str(error["msg"]))
 
 

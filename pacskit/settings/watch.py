@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 log = logging.getLogger(__name__)
 
-INTERVAL = 0.5
+INTERVAL = 0.3
 """Seconds between looks."""
 
 
@@ -43,7 +43,13 @@ def _run(
         if tell() is None:
             return
         try:
-            if changed() and (call := tell()) is not None:
-                call()
+            if changed():
+                _call(tell)
         except Exception:
             log.exception("the settings files could not be read again")
+
+
+def _call(reference: weakref.WeakMethod[Callable[[], None]]) -> None:
+    """In a frame of its own: a variable of the loop would keep the owner alive until the next change."""
+    if (tell := reference()) is not None:
+        tell()

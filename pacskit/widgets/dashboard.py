@@ -52,12 +52,11 @@ class Dashboard:
         self._bridge: Bridge
         self._readiness = Readiness(lambda: self._bridge.ask("fallback"))
         ready = self._readiness.ready
-        mask = bool(station.settings.viewer.mask_identifiers)
-        self.studies = StudyTable(station.studies, station.table, mask=mask)
+        self.studies = StudyTable(station.studies, station.table, mask=self._masked)
         self._strip = Carrier(ready=ready)
         self._filter = Carrier(self._heard, ready)
         self._table = Carrier(self._heard, ready)
-        self.picture = PicturePanel(lambda: self._bridge.ask("picture"), ready, mask=mask)
+        self.picture = PicturePanel(lambda: self._bridge.ask("picture"), ready, mask=self._masked)
         self._button = w.Button(description="Start", layout=w.Layout(width="80px"))
         self._button.on_click(lambda _: self._bridge.ask("toggle"))
         self._services = w.ToggleButton(description="Services …", layout=w.Layout(width="110px"))
@@ -101,6 +100,7 @@ class Dashboard:
 
     def settle(self, timeout: float = 10.0) -> bool:
         """Wait until all that happened so far is drawn; False after `timeout` seconds."""
+        self._station.archive.drain()  # what came is told when its rows are there
         return self._bridge.settle(timeout)
 
     def close(self) -> None:
@@ -151,10 +151,20 @@ class Dashboard:
         if change["new"] and change["new"] != self.studies.selected:
             self._act(f"select:{change['new']}")
 
+    def _masked(self) -> bool:
+        return bool(self._station.settings.viewer.mask_identifiers)
+
     def _toggle(self) -> None:
+        """Start and Stop are Enable for this run, not saved: what the panel shows is what is."""
         listener = self._station.listener
-        with contextlib.suppress(PacskitError):  # its sentence stands in the status, which the strip shows
-            (listener.stop if listener.status.running else listener.start)()
+        enable = not listener.status.running
+        try:
+            self._station.apply({"listener": {"enabled": enable}})
+        except PacskitError:
+            with contextlib.suppress(
+                PacskitError
+            ):  # its sentence stands in the status, which the strip shows
+                listener.start() if enable else listener.stop()
 
     def _redraw(self, parts: frozenset[str]) -> None:
         """Called by the bridge's thread only: the one place that writes widgets while the station is open."""
@@ -246,7 +256,9 @@ def _parts(event: Event) -> Iterable[str]:
         return ("table", "picture")
     if isinstance(event, ConflictFound):
         return ("table",)
-    if isinstance(event, ServiceChanged | SettingsChanged):
+    if isinstance(event, SettingsChanged):
+        return ("strip", "table", "picture")
+    if isinstance(event, ServiceChanged):
         return ("strip", "table")
     if isinstance(event, AssociationOpened | AssociationClosed):
         return ("strip",)

@@ -67,15 +67,15 @@ class Field:
         """Those that a person acts on."""
         return self.input, self.help
 
-    def value(self) -> Any:
-        """What stands in it, as the settings would keep it. Raises ValueError with a sentence."""
-        raw: Any = self.input.value
-        if get_origin(self.kind.model_fields[self.name].annotation) is tuple:
+    def value(self, typed: Any = None) -> Any:
+        """What stands in it (or did: `typed`), as the settings would keep it. Raises ValueError."""
+        raw: Any = self.input.value if typed is None else typed
+        if self._secret:  # its hash is made once, at OK; an empty field leaves the password as it is
+            return SecretStr(raw) if raw else self.baseline
+        if get_origin(self._annotation) is tuple:
             raw = [part.strip() for part in raw.split(",") if part.strip()]
         elif isinstance(raw, str) and not raw.strip() and type(None) in get_args(self._annotation):
             raw = None
-        if self._secret and raw is None:
-            return self.baseline  # an empty password field leaves the password as it is
         checked = values.validated(self.kind, self.name, raw)
         if checked != self.baseline:
             values.storable(self.kind, self.name, checked)
@@ -99,9 +99,9 @@ class Field:
     def tell(self, error: str, note: str) -> None:
         """The line below: an error before all, then help if asked for, then the note."""
         if error:
-            line = f'<span class="pk-error" role="alert">▲ {words.text(error)}</span>'
+            line = f'<span class="pk-error">▲ {words.text(error)}</span>'
         elif self.help.value:
-            line = f'<span class="pk-helptext" role="status">{words.text(self.help_text)}</span>'
+            line = f'<span class="pk-helptext">{words.text(self.help_text)}</span>'
         else:
             line = note
         if line != self._under.value:
@@ -158,16 +158,24 @@ class Form:
     def rows(self, place: str) -> list[Any]:
         return [field.row for field in self.fields.values() if field.place == place]
 
-    def load(self, settings: Settings, *, keep_typed: bool = False) -> None:
-        """Show what is set. With `keep_typed`, what a person changed and has not sent yet stays."""
+    def load(
+        self, settings: Settings, *, keep_typed: bool = False, only: Mapping[str, Any] | None = None
+    ) -> None:
+        """Show what is set. With `keep_typed`, what a person changed and has not sent yet stays; with `only`,
+        what was typed since."""
         section = settings.section(self.kind.section)
         for name, field in self.fields.items():
             typed = keep_typed and self._settings is not None and self._edited(name)
+            typed = typed or (only is not None and field.input.value != only[name])
             field.baseline = getattr(section, name)
             field.fix(settings.source(self.kind.section, name).layer in FIXED)
             if not typed or field.fixed:
                 field.put(field.baseline)
         self._settings = settings
+
+    def typed(self) -> dict[str, Any]:
+        """What stands in the fields at this moment."""
+        return {name: field.input.value for name, field in self.fields.items()}
 
     def defaults(self) -> None:
         """Fill in the defaults, those of this hub included; nothing is saved by that."""
@@ -176,13 +184,25 @@ class Form:
             if not field.fixed and field.place != "none":
                 field.put(self._settings.default(self.kind.section, name))
 
-    def check(self) -> bool:
-        """Judge what stands in the fields and say so below each. True where all is right."""
+    def take(self, typed: Mapping[str, Any]) -> None:
+        """Texts as they stand in the browser now."""
+        for name, text in typed.items():
+            field = self.fields.get(name)
+            if (
+                field is not None
+                and not field.fixed
+                and isinstance(text, str)
+                and isinstance(field.input, w.Text)
+            ):
+                field.input.value = text
+
+    def check(self, typed: Mapping[str, Any] | None = None) -> bool:
+        """Judge what stands in the fields (or did) and say so below each. True where all is right."""
         assert self._settings is not None
         self.errors = {}
         for name, field in self.fields.items():
             try:
-                value = field.value()
+                value = field.value(None if typed is None else typed[name])
                 if name == "port" and value != field.baseline:
                     self._settings.check_port(self.kind.section, value)
             except ValueError as error:
@@ -190,15 +210,26 @@ class Form:
             field.tell(self.errors.get(name, ""), self._note(name))
         return not self.errors
 
-    def changes(self) -> dict[str, Any]:
+    def changes(self, typed: Mapping[str, Any]) -> dict[str, Any]:
         """What differs from what is set, and what stands wrongly in a file. Only after a good `check()`."""
-        assert self._settings is not None
-        wrong = {p.key.partition(".")[2] for p in self._problems() if p.source.file}
-        return {
-            name: field.value()
-            for name, field in self.fields.items()
-            if not field.fixed and (self._edited(name) or name in wrong)
-        }
+        wrong = self._wrong()
+        found = {name: field.value(typed[name]) for name, field in self.fields.items() if not field.fixed}
+        return {n: v for n, v in found.items() if n in wrong or v != self.fields[n].baseline}
+
+    def replaced(self) -> list[str]:
+        """Sentences on the wrong entries of files that OK overwrites."""
+        return [
+            f"{problem.source.file.name}, line {problem.source.line}: {problem.key} is replaced."
+            for problem in self._wrong().values()
+            if problem.source.file
+        ]
+
+    def marked(self) -> list[str]:
+        """The fields under which something wrong is said."""
+        return [name for name in self.fields if name in self.errors or name in self._wrong()]
+
+    def _wrong(self) -> dict[str, Problem]:
+        return {p.key.partition(".")[2]: p for p in self._problems() if p.source.file}
 
     def _edited(self, name: str) -> bool:
         field = self.fields[name]
@@ -234,6 +265,8 @@ class Form:
             mend = f". OK writes {values.shown(field.baseline) or 'nothing'} there" if where else ""
             return f'<span class="pk-error">▲ {words.text(where + problem.sentence + mend)}</span>'
         layer = self._settings.source(self.kind.section, name).layer
+        if layer == CODE and name == "port" and field.baseline == 0:
+            return '<span class="pk-quiet">set by this notebook\'s code: any free one</span>'
         text = (
             f"fixed by the environment: {variable(key)}"
             if layer == ENVIRONMENT

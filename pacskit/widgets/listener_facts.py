@@ -41,8 +41,8 @@ def state(station: Station) -> str:
         where, facts = "", facts if totals.associations else []
     cells = "".join(_fact(label, value) for label, value in facts)
     return (
-        f'<div class="pk-strip" role="status"><span class="pk-state pk-{name}">'
-        f'<span class="pk-mark" aria-hidden="true">{MARKS[status.state]}</span> <b>{name}</b> '
+        f'<div class="pk-strip"><span class="pk-state pk-{name}"><span class="pk-mark" aria-hidden="true">'
+        f'{MARKS[status.state]}</span> <b role="status">{name}</b> '
         f"{words.text(where)}</span>{cells}</div>"
     )
 
@@ -81,11 +81,11 @@ def scanner(station: Station) -> str:
             )
     text = "".join(f"<p>{words.text(note)}</p>" for note in notes)
     if host not in THIS_COMPUTER and number.isdigit():
-        command = reach.firewall_command(int(number))
-        text += (
-            "<p>If the scanner gets no answer, a firewall may be in the way. "
-            f"An administrator lets it through with:</p>{_copy(command)}"
-        )
+        text += "<p>If the scanner gets no answer, a firewall may be in the way. "
+        if command := reach.firewall_command(int(number)):
+            text += f"An administrator lets it through with:</p>{_copy(command)}"
+        else:
+            text += f"An administrator lets TCP port {number} through.</p>"
     return (
         '<section class="pk-scanner" aria-label="At the scanner"><h4>Enter at the scanner</h4>'
         f"<table>{rows}</table>{text}</section>"

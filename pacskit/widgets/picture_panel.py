@@ -22,7 +22,9 @@ _OWN = "Own"
 class PicturePanel:
     """`changed()` is called when a person moved something and the picture should be drawn again."""
 
-    def __init__(self, changed: Callable[[], None], ready: Callable[[], None], *, mask: bool) -> None:
+    def __init__(
+        self, changed: Callable[[], None], ready: Callable[[], None], *, mask: Callable[[], bool]
+    ) -> None:
         self._changed, self._mask = changed, mask
         self._own = threading.local()
         self._series = ""
@@ -145,7 +147,7 @@ class PicturePanel:
             self.slider.value = max(1, min(self.slider.max, self.slider.value + by))
 
     def _html(self, slide: Slide, number: int, count: int) -> str:
-        caption = _caption(slide.dataset, number, count, mask=self._mask)
+        caption = _caption(slide.dataset, number, count, mask=self._mask())
         if not slide.png:
             return f'<div class="pk-empty" role="status">{words.text(slide.reason)}</div>'
         data = base64.b64encode(slide.png).decode()

@@ -4,17 +4,77 @@ const STEPS = { ArrowUp: -1, ArrowLeft: -1, ArrowDown: 1, ArrowRight: 1, PageUp:
   Home: -1e9, End: 1e9 };
 
 // JupyterLab takes plain keys for itself where nothing is written: arrows on a drop-down would leave the cell,
-// and X on a check box would cut it. In our panels they belong to what has the focus.
+// and X on a check box would cut it. In our panels they belong to what has the focus; Enter in a field is OK
+// and Escape is CANCEL, as in a dialog.
 function ownKeys(event) {
   const control = event.target.closest?.(".pk-root :is(select, button, input)");
   if (!control) return;
   const plain = !(event.ctrlKey || event.altKey || event.metaKey || (event.shiftKey && event.key === "Enter"));
   if (plain) control.setAttribute("data-lm-suppress-shortcuts", "true");
   else control.removeAttribute("data-lm-suppress-shortcuts");
+  const buttons = control.closest(".pk-form")?.querySelector(".pk-buttons");
+  if (!plain || !buttons) return;
+  if (event.key === "Enter" && control.matches("input[type=text], input[type=password]")) {
+    buttons.querySelector(".mod-primary:not(:disabled)")?.click();
+  } else if (event.key === "Escape") buttons.querySelector("button:last-child")?.click();
 }
-window.removeEventListener("keydown", window.pacskitKeys, true);
-window.pacskitKeys = ownKeys; // one for the page, however often this module is loaded
-window.addEventListener("keydown", ownKeys, true);
+
+// Core widgets have no ARIA of their own: tie each field to the line below it, and say what unfolds.
+function describe(root) {
+  for (const row of root.querySelectorAll(".pk-row")) {
+    const control = row.querySelector(".pk-input :is(input, select)"), under = row.querySelector(".pk-under");
+    if (!control || !under) continue;
+    under.id ||= `pk-${Math.random().toString(36).slice(2)}`;
+    const help = row.querySelector("button.pk-help");
+    set(control, "aria-describedby", under.id);
+    set(control, "aria-invalid", String(Boolean(under.querySelector(".pk-error"))));
+    if (help) {
+      set(control, "title", help.title);
+      set(help, "aria-pressed", String(help.classList.contains("mod-active")));
+    }
+  }
+  for (const more of root.querySelectorAll("button.pk-more")) {
+    set(more, "aria-expanded", String(more.classList.contains("mod-active")));
+  }
+  for (const tabs of root.querySelectorAll("[role=tablist]")) set(tabs, "aria-label", "Services");
+}
+const set = (element, name, value) => {
+  if (element.getAttribute(name) !== value) element.setAttribute(name, value);
+};
+// Core widgets send what is typed when the kernel has taken the letters before; a click would overtake it.
+// So OK takes along what stands in the fields.
+function takeAlong(event) {
+  const form = event.target.closest?.(".pk-buttons .mod-primary")?.closest(".pk-form");
+  if (!form?.pacskitSend) return;
+  const values = {};
+  for (const input of form.querySelectorAll(".pk-row :is(input[type=text], input[type=password])")) {
+    const name = [...input.closest(".pk-row").classList].find((word) => word.startsWith("pk-row-"));
+    if (name) values[name.slice("pk-row-".length)] = input.value;
+  }
+  form.pacskitSend({ type: "typed", values });
+}
+// The button that offered a port is gone once it was taken: the focus goes on to OK.
+function keepFocus(event) {
+  const form = event.target.closest?.(".pk-take")?.closest(".pk-form");
+  if (form) form.querySelector(".pk-buttons .mod-primary")?.focus();
+}
+
+// One for the page, however often this module is loaded: each widget loads it anew.
+const page = (window.pacskitPanels ??= (() => {
+  window.addEventListener("keydown", ownKeys, true);
+  window.addEventListener("click", takeAlong, true);
+  window.addEventListener("click", keepFocus);
+  return { described: new WeakSet() };
+})());
+
+function follow(root) {
+  if (!root || page.described.has(root)) return;
+  page.described.add(root);
+  const again = () => describe(root);
+  new MutationObserver(again).observe(root, {
+    subtree: true, childList: true, attributes: true, attributeFilter: ["class"] });
+  again();
+}
 
 async function copyText(button) {
   const text = button.dataset.copy;
@@ -40,6 +100,9 @@ function render({ model, el }) {
   let typing;
 
   const show = (message) => {
+    follow(box.closest(".pk-services"));
+    const form = box.closest(".pk-form");
+    if (form) form.pacskitSend = (content) => model.send(content);
     if (message.type !== "html" || box.dataset.html === message.version) return;
     box.dataset.html = message.version;
     const focused = box.contains(document.activeElement) ? document.activeElement.dataset.focus : undefined;

@@ -6,6 +6,8 @@ cannot run with the new settings, the old ones stay, and the seed's message says
 
 from __future__ import annotations
 
+import itertools
+import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,12 +15,16 @@ from typing import Any
 
 import ipywidgets as w
 
-from pacskit.errors import NotAdministrator, PacskitError, PortTaken
+from pacskit.errors import NotAdministrator, PacskitError, PortTaken, SettingError
+from pacskit.services.base import Status
 from pacskit.settings import SECTIONS
+from pacskit.settings.layers import CODE
 from pacskit.station import Station
 from pacskit.widgets import words
 from pacskit.widgets.carrier import Carrier
 from pacskit.widgets.form import Form, Options
+
+log = logging.getLogger(__name__)
 
 Html = Callable[[Station], str]
 
@@ -45,16 +51,20 @@ class ServicePanel:
         self._done: list[str] = []
         self._shared_seen = False
         self._shared_was: bool | None = None
-        self._message = self._free_port = ""
+        self._unfolded_for: list[str] = []
+        self._failure: PacskitError | None = None
+        self._done_said: list[str] = []
+        self._done_status = Status()
+        self._offered, self._holder = 0, ""
         self.form = Form(self.kind, self._touched, look.options)
         self.state, self.beside = Carrier(ready=ready), Carrier(ready=ready)
+        self.message = Carrier(self._heard, ready)
         self.shared = self._shared()
         self.defaults, self.ok, self.cancel = map(self._button, ("DEFAULTS", "OK", "CANCEL"))
         self.ok.button_style = "primary"
         self.take = self._button("Take port")
         self.more = w.ToggleButton(description="▸ More settings", tooltip="Show all settings of this service")
         self.more.observe(lambda _: self._touched(), "value")
-        self.message = w.HTML()
         self._hidden = w.VBox(self.form.rows("more"))
         self.widget = self._compose()
 
@@ -65,8 +75,8 @@ class ServicePanel:
         return mine + [widget for field in self.form.fields.values() for widget in field.widgets]
 
     @property
-    def carriers(self) -> tuple[Carrier, Carrier]:
-        return self.state, self.beside
+    def carriers(self) -> tuple[Carrier, ...]:
+        return self.state, self.beside, self.message
 
     def load(self) -> None:
         """Show what is set, at the start and when it was changed elsewhere; what a person typed stays."""
@@ -87,8 +97,12 @@ class ServicePanel:
             return
         with self._lock:
             done, self._done = self._done, []
-        for word in done:
-            getattr(self, f"_{word}")()
+        for word, _ in itertools.groupby(done):  # a double click means it once
+            try:
+                getattr(self, f"_{word}")()
+            except Exception as error:
+                log.exception("%s of the panel failed", word)
+                self._fail(PacskitError(f"pacskit failed at {word.upper()}: {error}"))
         with self._lock:
             self._guard_shared()
             self._check()
@@ -110,7 +124,15 @@ class ServicePanel:
         self._explained = explained
         buttons = w.HBox([self.defaults, w.Label(""), self.ok, self.cancel])
         form = w.VBox(
-            [*self.form.rows("main"), shared, self.more, self._hidden, buttons, self.message, self.take]
+            [
+                *self.form.rows("main"),
+                shared,
+                self.more,
+                self._hidden,
+                buttons,
+                self.message.widget,
+                self.take,
+            ]
         )
         body = w.Box([form, self.beside.widget])
         root = w.VBox([self.state.widget, body])
@@ -121,7 +143,7 @@ class ServicePanel:
             (self.take, "pk-hidden"),
             (self.take, "pk-take"),
             (buttons, "pk-buttons"),
-            (self.message, "pk-message"),
+            (self.message.widget, "pk-message"),
             (form, "pk-form"),
             (self.beside.widget, "pk-beside"),
             (body, "pk-service"),
@@ -145,6 +167,12 @@ class ServicePanel:
         button.on_click(lambda _: self._clicked(text.split()[0].lower()))
         return button
 
+    def _heard(self, message: Mapping[str, Any]) -> None:
+        """What stood in the fields when OK was clicked: the widgets' own messages may come later."""
+        if message.get("type") == "typed" and isinstance(values := message.get("values"), dict):
+            with self._lock:
+                self.form.take(values)
+
     def _touched(self) -> None:
         self._ask(f"check:{self.section}")
 
@@ -164,7 +192,7 @@ class ServicePanel:
         if self.shared.value == self._shared_seen:
             return
         if self._shared_edited() and not self._station.is_administrator():
-            self._message = self._alert(str(NotAdministrator(f"{self.section}.shared")))
+            self._failure = NotAdministrator(f"{self.section}.shared")
             self.shared.value = self._is_shared()
         self._shared_seen = self.shared.value
 
@@ -172,6 +200,10 @@ class ServicePanel:
         good = self.form.check()
         self.ok.disabled = not good
         self.ok.tooltip = "" if good else "Mend what is marked first"
+        folded_away = [name for name in self.form.marked() if self.form.fields[name].place == "more"]
+        if folded_away and not self.more.value and folded_away != self._unfolded_for:
+            self.more.value = True
+        self._unfolded_for = folded_away
         open_now = bool(self.more.value)
         self.more.description = f"{'▾' if open_now else '▸'} More settings"
         (self._hidden.remove_class if open_now else self._hidden.add_class)("pk-hidden")
@@ -185,44 +217,69 @@ class ServicePanel:
         if self._explained.value != note:
             self._explained.value = note
 
-    def _ok(self) -> None:
-        self._message = self._free_port = ""
-        if not self.form.check():
+    def _ok(self, *, own_port: bool = False) -> None:
+        """Save and apply; with `own_port`, the port counts for this notebook only."""
+        self._forget()
+        typed = self.form.typed()
+        if not self.form.check(typed):
             return
-        changes = self.form.changes()
+        changes, replaced = self.form.changes(typed), self.form.replaced()
         if self._can_be_shared and self._shared_edited():
             changes["shared"] = bool(self.shared.value)
+        by_code = [name for name in changes if self._source(name) == CODE and name in self.form.fields]
+        before, mine = self._status, {}
         try:
+            if own_port and "port" in changes:
+                mine = {"port": changes.pop("port")}
+                self._station.apply({self.section: mine})
             self._station.apply({self.section: changes}, save=True)
         except PacskitError as error:
-            self._failed(error)
+            self._fail(error)
             return
-        self._reset()
-        status = self._station.slots[self.section].status
+        with self._lock:
+            self.form.load(self._station.settings, only=typed)
+            self.shared.value = self._shared_seen = self._shared_was = self._is_shared()
+        status = self._status
         how = f"running at {status.host}:{status.port}" if status.running else "not running"
-        saved = "Saved" if changes else "Nothing to save"
-        done = words.text(f"✓ {saved}. {self.kind.label} is {how}.")
-        self._message = f'<div class="pk-done" role="status">{done}</div>'
+        did = "Saved" if changes else "Done" if mine or status != before else "Nothing to save"
+        said = [f"✓ {did}. {self.kind.label} is {how}.", *replaced]
+        if by_code:
+            names = ", ".join(self.form.fields[name].title for name in by_code)
+            said.append(f"This notebook's code sets {names}, and will again when its cell is run again.")
+        if status.running and not before.running and self._station.background.run_in == "kernel":
+            said.append("It ends with this notebook, unless you check “Keep receiving” below.")
+        if mine:
+            said.append("The port is for this notebook only: another one has the one that is saved.")
+        self._done_said, self._done_status = said, status
 
-    def _failed(self, error: PacskitError) -> None:
-        self._message = self._alert(str(error))
+    @property
+    def _status(self) -> Status:
+        status: Status = self._station.slots[self.section].status
+        return status
+
+    def _source(self, name: str) -> str:
+        return self._station.settings.source(self.section, name).layer
+
+    def _forget(self) -> None:
+        self._failure, self._done_said = None, []
+
+    def _fail(self, error: PacskitError) -> None:
+        self._failure = error
         if isinstance(error, NotAdministrator):
-            self.shared.value = self._shared_seen = self._is_shared()
-        if isinstance(error, PortTaken) and error.free_port:
-            self._free_port = str(error.free_port)
+            self.shared.value = self._shared_seen = self._shared_was = self._is_shared()
 
     def _take(self) -> None:
-        """The free port that was offered, by one click."""
-        if self._free_port:
-            self.form.fields["port"].put(self._free_port)
-            self._ok()
+        """The free port that was offered, by one click; not saved where another notebook has the other."""
+        if self._offered:
+            self.form.fields["port"].put(str(self._offered))
+            self._ok(own_port="notebook" in self._holder)
 
     def _cancel(self) -> None:
-        self._message = self._free_port = ""
+        self._forget()
         self._reset()
 
     def _defaults(self) -> None:
-        self._message = self._free_port = ""
+        self._forget()
         self.form.defaults()
 
     def _reset(self) -> None:
@@ -231,20 +288,24 @@ class ServicePanel:
             self.shared.value = self._shared_seen = self._shared_was = self._is_shared()
 
     def _say(self) -> None:
-        message, free = self._message, self._free_port
-        if not message and (trouble := self._trouble()):
-            message = self._alert(trouble)
-            free = str(self._station.slots[self.section].status.free_port or "")
-            self._free_port = free
-        if message != self.message.value:
-            self.message.value = message
-        self.take.description = f"Take port {free}"
-        (self.take.remove_class if free else self.take.add_class)("pk-hidden")
-
-    def _trouble(self) -> str:
-        """What is wrong though nobody has just clicked: at the start, or by a file that was changed."""
-        status = self._station.slots[self.section].status
-        return self._station.troubles.get(self.section, "") or status.error
+        """What the last click led to, while it is true; else what is wrong though nobody has clicked."""
+        status, failure = self._status, self._failure
+        trouble = self._station.troubles.get(self.section, "") or status.error
+        self._offered, self._holder, message = 0, "", ""
+        if failure is not None:
+            told = failure.problem if isinstance(failure, SettingError) else str(failure)
+            message = self._alert(told)
+            if isinstance(failure, PortTaken):
+                self._offered, self._holder = failure.free_port, failure.holder
+        elif trouble:
+            message, self._offered, self._holder = self._alert(trouble), status.free_port, trouble
+        elif self._done_said and status == self._done_status:
+            lines = "".join(f"<div>{words.text(line)}</div>" for line in self._done_said)
+            message = f'<div class="pk-done" role="status">{lines}</div>'
+        self.message.show(message)
+        if self._offered:
+            self.take.description = f"Take port {self._offered}"
+        (self.take.remove_class if self._offered else self.take.add_class)("pk-hidden")
 
     @staticmethod
     def _alert(sentence: str) -> str:

@@ -20,8 +20,9 @@ from pacskit.events import (
 from pacskit.settings import SECTIONS
 from pacskit.station import Station
 from pacskit.widgets import listener_facts, words
+from pacskit.widgets.background_box import BackgroundBox
 from pacskit.widgets.bridge import Bridge
-from pacskit.widgets.carrier import WHY
+from pacskit.widgets.carrier import WHY, Carrier
 from pacskit.widgets.look import styled
 from pacskit.widgets.private import unpin
 from pacskit.widgets.readiness import Readiness
@@ -47,18 +48,21 @@ class ServicesPanel:
             name: ServicePanel(station, LOOKS[name], self._ask, self._readiness.ready)
             for name in station.slots
         }
-        self._problems = w.HTML()
+        self._problems = Carrier(ready=self._readiness.ready)
+        self.background = BackgroundBox(station, lambda: self._ask("background"), self._readiness.ready)
         self._why = w.HTML(f'<p class="pk-note">{WHY}</p>')
         self._why.add_class("pk-hidden")
         self.tabs = w.Tab(
             children=[panel.widget for panel in self.panels.values()],
             titles=[SECTIONS[name].label for name in self.panels],
         )
-        self.widget = styled([self._why, self._problems, self.tabs], "pk-services")
+        self.widget = styled(
+            [self._why, self._problems.widget, self.tabs, self.background.widget], "pk-services"
+        )
         for panel in self.panels.values():
             panel.load()
         self._bridge = Bridge(station.events, _parts, self._redraw)
-        self._bridge.ask("state", "check")
+        self._bridge.ask("state", "check", "background")
         self._readiness.watch(self.widget)
 
     def settle(self, timeout: float = 10.0) -> bool:
@@ -74,9 +78,10 @@ class ServicesPanel:
         self._readiness.close()
         if self._bridge is not None:
             self._bridge.close()
+        self.background.close()
         for panel in self.panels.values():
             panel.close()
-        self._problems.value = '<p class="pk-note">○ This station is closed.</p>'
+        self._problems.show('<p class="pk-note">○ This station is closed.</p>')
 
     def __repr__(self) -> str:
         return "<pacskit services: run the cell to see them>"
@@ -94,9 +99,9 @@ class ServicesPanel:
         if self._closed or self._station.closed:
             return
         if "fallback" in parts:
-            for panel in self.panels.values():
-                for carrier in panel.carriers:
-                    carrier.fall_back()
+            carriers = [carrier for panel in self.panels.values() for carrier in panel.carriers]
+            for carrier in (self._problems, *self.background.carriers, *carriers):
+                carrier.fall_back()
             self._why.remove_class("pk-hidden")
         for name, panel in self.panels.items():
             if "load" in parts:
@@ -107,8 +112,10 @@ class ServicesPanel:
                 panel.draw("state")
             for widget in panel.widgets:
                 unpin(widget)
+        if parts & {"background", "clock", "load", "state"}:
+            self.background.draw()
         self._tell_problems()
-        for widget in (self.widget, self.tabs):
+        for widget in (self.widget, self.tabs, *self.background.widgets):
             unpin(widget)
 
     def _tell_problems(self) -> None:
@@ -121,8 +128,7 @@ class ServicesPanel:
         found = [problem for problem in self._station.problems if problem not in told]
         text = "".join(f"<li>▲ {words.text(problem)}</li>" for problem in found)
         html = f'<ul class="pk-problems" role="alert">{text}</ul>' if found else ""
-        if html != self._problems.value:
-            self._problems.value = html
+        self._problems.show(html)
 
 
 _TOLD = (

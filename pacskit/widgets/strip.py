@@ -45,9 +45,9 @@ def html(station: Station) -> str:
         f'<div class="pk-error" role="alert">▲ {words.text(text)}</div>' for text in dict.fromkeys(wrong)
     )
     return (
-        f'<div class="pk-strip" role="status"><span class="pk-state pk-{state}">'
-        f'<span class="pk-mark" aria-hidden="true">{mark}</span> DICOM Listener <b>{state}</b></span>'
-        f"{cells}</div>{error}"
+        f'<div class="pk-strip"><span class="pk-state pk-{state}">'
+        f'<span class="pk-mark" aria-hidden="true">{mark}</span> DICOM Listener '
+        f'<b role="status">{state}</b></span>{cells}</div>{error}'
     )
 
 

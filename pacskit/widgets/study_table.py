@@ -38,7 +38,7 @@ _SEARCHED = ("patient_name", "patient_id", "study_description", "modalities", "r
 class StudyTable:
     """`studies` and `table` are a station's own; `empty` is what to do while there is nothing."""
 
-    def __init__(self, studies: Ask, table: Ask, *, mask: bool = False) -> None:
+    def __init__(self, studies: Ask, table: Ask, *, mask: Callable[[], bool] = bool) -> None:
         self._studies, self._table, self._mask = studies, table, mask
         self.sorted_by, self.descending = "received_at", True
         self.filter = ""
@@ -145,7 +145,7 @@ class StudyTable:
             if row["conflict"]:
                 html += (
                     f'<tr><td class="pk-why" colspan="{len(_COLUMNS)}">▲ '
-                    f"{words.MASK if self._mask else words.text(row['conflict'])}</td></tr>"
+                    f"{words.MASK if self._mask() else words.text(row['conflict'])}</td></tr>"
                 )
             # One Study UID under two patients is two rows: each shows its own series only.
             html += "".join(
@@ -187,7 +187,7 @@ class StudyTable:
         )
 
     def _value(self, column: str, value: Any) -> str:
-        if column in ("patient_name", "patient_id") and self._mask:
+        if column in ("patient_name", "patient_id") and self._mask():
             return words.MASK
         if column == "patient_name":
             return words.name(value)

@@ -100,11 +100,14 @@ def test_folder_with_junk(archive: Archive, tmp_path: Path) -> None:
     report = archive.import_paths([source, tmp_path / "missing", source / "pipe"], progress=steps.append)
     assert (report.stored, report.duplicates) == (2, 1)
     names = sorted(path.name for path, _ in report.skipped)
-    assert names == ["DICOMDIR", "dangling", "loop", "missing", "pipe", "pipe", "readme.txt"]
+    assert names == ["DICOMDIR", "dangling", "loop", "missing", "pipe", "pipe", "readme.txt", "up"]
     reasons = {path.name: reason for path, reason in report.skipped}
     assert reasons["pipe"] == "it is not a regular file"
     assert "DICOMDIR" in reasons["DICOMDIR"]
-    assert steps[-1].done == steps[-1].total == len(steps)
+    assert reasons["readme.txt"] == "it is not a DICOM file but a text file"
+    assert "link to a folder" in reasons["up"]
+    assert report.grouped == {"not DICOM": 4, "unreadable": 2, "not followed": 1, "missing": 1}
+    assert (steps[-1].done, steps[-1].walked, steps[-1].left) == (steps[-1].total, True, 0)
     assert set(archive.table("instance").received_from) == {"import"}
 
 
@@ -112,7 +115,10 @@ def test_the_archive_itself_is_passed_over(archive: Archive, tmp_path: Path) -> 
     (tmp_path / "good").write_bytes(part10(GOOD))
     assert archive.import_paths([tmp_path]).stored == 1
     report = archive.import_paths([tmp_path])
-    assert (report.stored, report.duplicates) == (0, 1)
+    assert (report.stored, report.known) == (0, 1)
+    stored = archive.series_paths("1.2.3.0")[0]
+    report = archive.import_paths([stored], "in-place")
+    assert (report.stored, report.skipped) == (0, [(stored, "it lies in this archive itself")])
 
 
 def test_long_ae_title_in_a_file(archive: Archive, tmp_path: Path) -> None:

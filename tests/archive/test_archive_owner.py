@@ -169,7 +169,6 @@ def test_whole_file_in_incoming_is_adopted(tmp_path: Path, events: EventBus) -> 
         "empty": b"",
     }.items():
         (incoming / f"{kind}.part").write_bytes(content)
-    (tmp_path / "clean").unlink()
     with Archive.create_or_open(tmp_path, events) as archive:
         assert sorted(archive.table("instance").sop_instance_uid) == ["1.2.3.1", "1.2.3.9"]
     assert not list(incoming.iterdir())

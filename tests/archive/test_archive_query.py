@@ -151,6 +151,6 @@ def test_columns_are_typed(filled: Archive) -> None:
     read = filled.table("series", columns=["EchoTime", "ContentDate", "NumberOfFrames", "Rows"])
     assert list(read.dtypes.astype(str)[-4:]) == ["float64", "datetime64[s]", "Int64", "Int64"]
     with pytest.raises(ValueError, match="level is"):
-        filled.table("patient")
+        filled.table("frame")
     with pytest.raises(ValueError, match="did you mean EchoTime"):
         filled.table("series", columns=["EchoTimee"])

@@ -91,7 +91,7 @@ def test_index_lost_or_damaged(
         index.write_bytes(b"no database " * 1000)
     else:
         with sqlite3.connect(index) as connection:
-            connection.execute("DROP TABLE instance" if damage == "table" else "PRAGMA user_version=77")
+            connection.execute("DROP TABLE instance" if damage == "table" else "PRAGMA user_version=0")
         connection.close()
     if damage not in ("table", "deleted but its log"):
         with pytest.raises(ArchiveError, match="rebuild"):

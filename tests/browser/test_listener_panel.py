@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -129,6 +131,10 @@ def test_the_steps_of_the_seed(page: Page, address: str, folder: Path, places: P
             title.fill(wrong)
             expect(panel.under("ae_title")).to_contain_text(sentence)
             expect(panel.button("OK")).to_be_disabled()
+        # who cannot see it hears it: the field is tied to its line
+        assert title.get_attribute("aria-invalid") == "true"
+        described = title.get_attribute("aria-describedby")
+        assert "at least one character" in page.locator(f"#{described}").inner_text()
         title.fill("")
         title.press_sequentially("CT_ARCHIVE")
         expect(panel.under("ae_title")).to_contain_text("changed, was PACSKIT")
@@ -136,7 +142,7 @@ def test_the_steps_of_the_seed(page: Page, address: str, folder: Path, places: P
         number = panel.field("Port")
         expect(number).to_have_value("11112")
         for wrong, sentence in (
-            ("0", "for any free one write auto"),
+            ("0", "write auto for any free one"),
             ("65536", "1 to 65535"),
             ("many", "1 to 65535"),
             ("", "1 to 65535"),
@@ -163,7 +169,18 @@ def test_the_steps_of_the_seed(page: Page, address: str, folder: Path, places: P
         title.fill("OTHER")
         panel.button("CANCEL").click()
         expect(title).to_have_value("CT_ARCHIVE")
+        title.fill("OTHER")
+        title.press("Escape")
+        expect(title).to_have_value("CT_ARCHIVE")
         assert places.saved() == wanted
+        # what is wrong under More settings is never hidden
+        more = panel.root.get_by_role("button", name="More settings")
+        more.click()
+        expect(more).to_have_attribute("aria-expanded", "true")
+        panel.field("Most associations").fill("-1")
+        expect(panel.under("max_associations")).to_contain_text("must be at least 1")
+        panel.button("CANCEL").click()
+        expect(panel.field("Most associations")).to_have_value("100")
         # 4. DEFAULTS fills the form only; OK then keeps what differs from the defaults: nothing.
         panel.button("DEFAULTS").click()
         expect(title).to_have_value("PACSKIT")
@@ -196,8 +213,11 @@ def test_a_busy_port_says_so_and_a_free_one_is_a_click_away(
             offered = panel.root.get_by_role("button", name=re.compile(r"Take port \d+"))
             free = int(re.sub(r"\D", "", offered.inner_text()))
             assert free != port
-            offered.click()
+            offered.focus()
+            page.keyboard.press("Enter")
             expect(panel.message).to_contain_text(f"running at 127.0.0.1:{free}")
+            expect(offered).to_be_hidden()
+            expect(panel.button("OK")).to_be_focused()
             assert places.saved()["port"] == free
             # and with a running one: the old one goes on, and the message says why
             panel.field("Port").fill(str(port))
@@ -206,6 +226,18 @@ def test_a_busy_port_says_so_and_a_free_one_is_a_click_away(
             expect(panel.state).to_contain_text(f"127.0.0.1:{free}")
             subprocess.run(["echoscu", "-aec", "PACSKIT", "127.0.0.1", str(free)], check=True, timeout=30)
             assert places.saved()["port"] == free
+            # what was said goes when it is no longer true
+            panel.button("CANCEL").click()
+            panel.button("OK").click()
+            expect(panel.message).to_contain_text("Nothing to save. DICOM Listener is running")
+            subprocess.run(
+                [sys.executable, "-m", "pacskit", "settings", "set", "listener.enabled", "false"],
+                env=os.environ | {"PACSKIT_HOME": str(places.home), "PACSKIT_SITE": str(places.site)},
+                check=True,
+                timeout=60,
+            )
+            expect(panel.state).to_contain_text("stopped")
+            expect(panel.message).to_have_text("")
 
 
 def test_by_keyboard_only(page: Page, address: str, folder: Path, places: Places) -> None:
@@ -239,6 +271,12 @@ def test_by_keyboard_only(page: Page, address: str, folder: Path, places: Places
         assert [name for name in names if name in ("checkbox", "DEFAULTS")] == ["checkbox", "DEFAULTS"], names
         page.keyboard.press("Enter")
         expect(panel.message).to_contain_text(f"Saved. DICOM Listener is running at 127.0.0.1:{port}.")
+        # Enter in a field is OK, as in a dialog
+        panel.field("AE Title").focus()
+        page.keyboard.press("Control+A")
+        page.keyboard.type("KEYS")
+        page.keyboard.press("Enter")
+        expect(panel.message).to_contain_text("Nothing to save.")
     assert places.saved() == {"enabled": True, "ae_title": "KEYS", "port": port, "host": "127.0.0.1"}
 
 
@@ -367,6 +405,26 @@ def test_the_dashboard_opens_the_same_panel_while_a_cell_is_busy(
     alone = page.locator(".pk-services").last
     expect(alone.get_by_label("AE Title", exact=True)).to_have_value("Ж")
     notebook.end()
+
+
+def test_a_restarted_kernel_is_said_and_a_wrong_entry_of_the_file_is_seen(
+    page: Page, address: str, folder: Path, places: Places, artifacts: Path
+) -> None:
+    places.home.mkdir()
+    (places.home / "settings.toml").write_text("[listener]\nmax_pdu = 5  # for the old MR\n")
+    with opened(page, address, folder, "restarted", places.cell, STATION) as (notebook, panel):
+        expect(panel.under("max_pdu")).to_contain_text("settings.toml, line 2: must be at least 4096, not 5")
+        expect(panel.under("max_pdu")).to_be_visible()
+        panel.button("OK").click()
+        expect(panel.message).to_contain_text("line 2: listener.max_pdu is replaced")
+        assert "# for the old MR" in (places.home / "settings.toml").read_text()
+        notebook.command("kernelmenu:restart")
+        page.locator(".jp-Dialog .jp-mod-accept").click()
+        expect(panel.root).to_have_class(re.compile("jupyter-widgets-disconnected"))
+        looks.screenshot(page, artifacts, "listener-disconnected", ".pk-services")
+        shown = page.evaluate("getComputedStyle(document.querySelector('.pk-services'), '::after').content")
+        assert "Run the cell again" in shown
+        notebook.until(notebook._has_kernel, 60)
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])

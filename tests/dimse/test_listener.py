@@ -109,13 +109,23 @@ def test_hostile_sop_instance_uid_in_the_command(station, uid: str) -> None:
     assert dataset is not None
 
 
-def test_same_uid_with_other_content_is_refused_and_the_first_stays(station) -> None:
-    dataset = pydicom.dcmread(CT)
-    assert _send(station, dataset).Status == 0
-    assert _send(station, dataset).Status == 0, "the same content again is no error"
-    dataset.PatientComments = "other"
-    assert _send(station, dataset).Status == 0xC001
-    assert list(station.studies()["instances"]) == [1]
+@pytest.mark.parametrize(("duplicates", "status"), [("aside", 0), ("first", 0xC001), ("replace", 0)])
+def test_same_uid_with_other_content(tmp_path: Path, duplicates: str, status: int) -> None:
+    """`archive.duplicates` decides; a refusal says why in its Error Comment."""
+    with pacskit.Station(
+        archive={"folder": tmp_path / "archive", "durability": "fast", "duplicates": duplicates},
+        listener={"enabled": True, "host": "127.0.0.1", "port": 0},
+    ) as station:
+        dataset = pydicom.dcmread(CT)
+        assert _send(station, dataset).Status == 0
+        assert _send(station, dataset).Status == 0, "the same content again is no error"
+        dataset.PatientComments = "other"
+        answer = _send(station, dataset)
+        assert answer.Status == status
+        assert ("first is kept" in str(answer.get("ErrorComment", ""))) == (duplicates == "first")
+        assert list(station.studies()["instances"]) == [1]
+        table = station.table("instance", columns=["PatientComments"])
+        assert list(table["PatientComments"]) == ["other" if duplicates == "replace" else ""]
 
 
 def test_taken_port_is_an_error_at_once(tmp_path: Path) -> None:

@@ -60,6 +60,20 @@ def transfer_syntax(path: Path) -> str:
         return ""
 
 
+RECODED = (
+    *("PhotometricInterpretation", "PlanarConfiguration", "DerivationDescription"),
+    *("DerivationCodeSequence", "DataSetTrailingPadding"),
+)
+"""What may be another value in another transfer syntax."""
+
+
+def attributes(path: Path) -> pydicom.Dataset:
+    dataset = pydicom.dcmread(path, stop_before_pixels=True)
+    dataset.remove_private_tags()  # their VR is lost in implicit VR little endian
+    kept = [e for e in dataset if e.keyword not in RECODED and e.tag.element and e.tag.group != 0x7FE0]
+    return pydicom.Dataset({element.tag: element for element in kept})
+
+
 def storescu(path: Path, port: int, called: str) -> subprocess.CompletedProcess[bytes]:
     option = OPTIONS.get(transfer_syntax(path), "-x=")
     environment = {**os.environ, "TCP_NODELAY": "1"}
@@ -86,11 +100,16 @@ def outcome(path: Path, station: pacskit.Station, reference_port: int, reference
     (series_uid,) = stored["series_uid"]
     paths = station.series(series_uid).paths
     if not any(data_set(ours) == data_set(sent) for ours in paths):
+        apart = [one.path for one in station.archive.aside() if one.sop_instance_uid == uid]
+        if any(data_set(one) == data_set(sent) for one in apart):
+            return Outcome(path, "aside", "another content is stored under its UID")
         ours = next(p for p in paths if pydicom.dcmread(p, stop_before_pixels=True).SOPInstanceUID == uid)
         syntaxes = {transfer_syntax(ours), transfer_syntax(sent)}
-        assert len(syntaxes) == 2, f"{path}: what we stored is not what was sent"
-        assert pydicom.dcmread(ours) == pydicom.dcmread(sent), f"{path} in {syntaxes}"
-        return Outcome(path, "stored", "storescp took another transfer syntax: elements compared")
+        if len(syntaxes) == 1:  # the same instance, with other group lengths or padding
+            pixels = [pydicom.dcmread(one).get("PixelData") for one in (ours, sent)]
+            assert pixels[0] == pixels[1], f"{path}: what we stored is not what was sent"
+        assert attributes(ours) == attributes(sent), f"{path} in {syntaxes}"
+        return Outcome(path, "stored", "the first came in other bytes: attributes compared")
     return Outcome(path, "stored")
 
 
@@ -120,7 +139,7 @@ def test_every_file_is_stored_as_sent_or_refused_with_a_reason(data_folder: Path
     assert counts["stored"] > 0.6 * len(files)
     for o in outcomes:
         if o.kind == "refused":
-            assert o.detail.startswith(("A900H", "C000H", "C001H")), o
+            assert o.detail.startswith(("A900H", "C000H")), o
             assert len(o.detail) > 20, f"a reason is a sentence: {o}"
     stored = station.table(level="instance")
     assert stored["sop_instance_uid"].is_unique

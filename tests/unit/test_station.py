@@ -124,7 +124,9 @@ def test_a_cell_that_runs_twice_takes_over(tmp_path: Path) -> None:
 
 
 def test_another_process_that_owns_the_archive_is_named(tmp_path: Path) -> None:
-    code = f"import pacskit; s = pacskit.Station(archive={str(tmp_path)!r}); print('up', flush=True); input()"
+    """One that has no control channel, as `pacskit import`: test_background.py has the others."""
+    code = "from pacskit.archive import Archive; from pacskit.events import EventBus; "
+    code += f"a = Archive.create_or_open({str(tmp_path)!r}, EventBus()); print('up', flush=True); input()"
     other = subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )

@@ -87,7 +87,7 @@ def test_the_quick_start_runs_from_top_to_bottom() -> None:
 def test_a_move_during_a_redraw_is_not_lost() -> None:
     """The person's move comes in another thread than the redraw that goes on."""
     asked: list[bool] = []
-    panel = PicturePanel(lambda: asked.append(True), lambda: None, mask=False)
+    panel = PicturePanel(lambda: asked.append(True), lambda: None, mask=bool)
     panel.slider.max = 10
     panel._drawing = True
     panel.slider.value = 3

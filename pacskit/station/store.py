@@ -1,0 +1,38 @@
+"""The archive as a listener sees it."""
+
+from __future__ import annotations
+
+import time
+
+from pacskit.archive import Archive, Incoming, Origin
+
+
+class ArchiveStore:
+    """The archive as a listener sees it: what comes from the network becomes an Origin."""
+
+    def __init__(self, archive: Archive) -> None:
+        self._archive = archive
+
+    def receive(
+        self,
+        *,
+        sop_class_uid: str,
+        sop_instance_uid: str,
+        transfer_syntax_uid: str,
+        calling_ae: str,
+        called_ae: str,
+        address: str,
+        receiving_address: str,
+    ) -> Incoming:
+        return self._archive.incoming(
+            sop_class_uid=sop_class_uid,
+            sop_instance_uid=sop_instance_uid,
+            transfer_syntax_uid=transfer_syntax_uid,
+            origin=Origin(
+                calling_ae=calling_ae,
+                called_ae=called_ae,
+                address=address,
+                receiving_address=receiving_address,
+                received_at=time.time(),
+            ),
+        )
