@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pacskit.events import AssociationRefused, Event, EventBus, ServiceChanged
+from pacskit.events import AssociationRefused, Event, EventBus, ServiceChanged, StorageLow, StudyStable
 from pacskit.settings.models import HooksSettings
 
 log = logging.getLogger(__name__)
@@ -35,14 +35,11 @@ Choose = Callable[[Any], str | None]
 
 _HOOKS: dict[str, tuple[type[Event], Choose]] = {
     "peer_refused": (AssociationRefused, lambda event: f"{event.calling} {event.address} {event.reason}"),
+    "study_stable": (StudyStable, lambda event: event.study_uid),
+    "storage_low": (StorageLow, lambda event: "storage"),
     "service_down": (ServiceChanged, lambda event: event.service if event.state == "failed" else None),
 }
-"""Setting → event and choice. `on` adds those that upper layers know."""
-
-
-def on(hook: str, kind: type[Event], choose: Choose) -> None:
-    """Run the command of this setting for events of `kind`."""
-    _HOOKS[hook] = (kind, choose)
+"""Setting → event and choice."""
 
 
 class Hooks:

@@ -16,6 +16,7 @@ from pacskit.errors import PacskitError, ServiceError, SettingError
 from pacskit.events import ArchiveFailed, EventBus, SettingsChanged
 from pacskit.services.applying import apply
 from pacskit.services.base import State
+from pacskit.services.hooks import Hooks
 from pacskit.services.host.server import ControlServer
 from pacskit.services.ports import PortMemory
 from pacskit.services.slot import Slot
@@ -52,6 +53,7 @@ class Owner:
         self._run_in: Where = "kernel"
         self._log: Path | None = None
         self._on_failure = events.subscribe(ArchiveFailed, self._archive_failed)
+        self._hooks = Hooks(self.settings.hooks, events)
         self.answers = OwnerAnswers(self)
         self.control: ControlServer | None = None
         self.unreachable = ""
@@ -181,6 +183,8 @@ class Owner:
     def _tell(self, before: Settings, sections: frozenset[str], troubles: dict[str, str]) -> None:
         news = troubles != self.troubles or before.problems != self.settings.problems
         self.troubles = troubles
+        self._hooks.settings = self.settings.hooks
+        self.archive.stable_after = self.settings.archive.stable_after
         if sections or news:
             error = next(iter(troubles.values()), "")
             self.events.publish(SettingsChanged(sections=sections.union(troubles), error=error))
@@ -204,6 +208,7 @@ class Owner:
                 self._watch.close()
             for slot in self.slots.values():
                 slot.stop()
+            self._hooks.close()
         finally:
             self.archive.close()
             if self.control is not None:
