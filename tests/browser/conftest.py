@@ -68,7 +68,11 @@ def address(folder: Path, site: Path, tmp_path_factory: pytest.TempPathFactory) 
     """
     user = second_user.second_user()
     kernels = [Kernel(SECOND, user.kernel_argv(), user.places())] if user else []
-    home, environment = tmp_path_factory.mktemp("home"), {"PACSKIT_SITE": str(site)}
+    home = tmp_path_factory.mktemp("home")
+    environment = {
+        "PACSKIT_SITE": str(site),
+        "PACSKIT_HOME": str(home / "pacskit"),
+    }  # no other test's settings
     with jupyterlab(folder, home, environment=environment, kernels=kernels) as address:
         yield address
 
