@@ -69,7 +69,8 @@ def serve(
         if not _all_ready(station.slots, station.archive.folder, json_lines, "Ctrl+C ends it."):
             raise typer.Exit(1)
         _log_settings(station)
-        stop.wait()
+        while not stop.wait(1.0):
+            pass  # a signal that the system hands to another thread does not wake one that waits for ever
 
 
 def _sentence(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -80,9 +80,12 @@ class Server:
 
     def end(self, number: int) -> int:
         """Send a signal, wait for the end; the exit code."""
-        os.kill(self.pid, number)
+        # to the main thread, where Python handles signals: under strace another thread may get it otherwise,
+        # and a main thread that waits for a lock does not wake up
+        assert ctypes.CDLL(None).tgkill(self.pid, self.pid, number) == 0
+        ended = self._line()["ended"]
         self.pid = 0
-        return self._line()["ended"]
+        return ended
 
     def stop(self) -> int:
         return self.end(signal.SIGTERM)
