@@ -120,7 +120,7 @@ def control(folder: Path, events: EventBus, answers: Answers) -> Iterator[Contro
     for thread in threading.enumerate():
         if thread.name in ("pacskit-channel", "pacskit-answer"):
             thread.join(5)
-    assert threading.active_count() == before, threading.enumerate()
+    assert threading.active_count() <= before, threading.enumerate()  # others' threads may end too
 
 
 def stored(number: int) -> InstanceStored:
