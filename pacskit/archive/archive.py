@@ -18,7 +18,7 @@ from pacskit.archive import completeness, tables
 from pacskit.archive.asides import SetAside, all_aside, with_asides
 from pacskit.archive.completeness import Completeness
 from pacskit.archive.deleting import Restored
-from pacskit.archive.files import INDEX, STUDIES, lay_out
+from pacskit.archive.files import STUDIES, lay_out
 from pacskit.archive.gaps import Gap
 from pacskit.archive.header import Origin
 from pacskit.archive.import_report import How, ImportReport
@@ -28,9 +28,11 @@ from pacskit.archive.index import IndexReader
 from pacskit.archive.journal import checked_studies
 from pacskit.archive.lock import OwnerLock
 from pacskit.archive.owner import Owner
+from pacskit.archive.place import find_place
 from pacskit.archive.query import Level
 from pacskit.archive.rebuild import RebuildReport
 from pacskit.archive.recovery import Recovered
+from pacskit.archive.reindex import ReindexReport
 from pacskit.archive.space import Storage
 from pacskit.archive.stable import unstable_studies
 from pacskit.archive.trash import Trashed, all_trashed
@@ -73,11 +75,12 @@ class Archive:
         folder = Path(folder).expanduser().absolute()
         if not (folder / STUDIES).is_dir():
             raise ArchiveError(f"there is no archive in {folder}")
-        if not (folder / INDEX).is_file():
+        index = find_place(folder)
+        if not index.is_file():
             raise ArchiveError(
                 f"the archive {folder} has no index: `pacskit rebuild` makes it from the files"
             )
-        return cls(folder, IndexReader(folder / INDEX))
+        return cls(folder, IndexReader(index))
 
     @property
     def writable(self) -> bool:
@@ -123,24 +126,53 @@ class Archive:
 
     # -- asking
 
+    def reindex(self, progress: Callable[[int, int], None] | None = None) -> ReindexReport:
+        """Read the files whose rows have not all attributes yet; `progress` gets (done, of how many).
+
+        The owner does it by itself in the background; this waits for it. Raises ArchiveError.
+        """
+        return self._mine().reindexer.run(progress)
+
     def drain(self) -> None:
         """Rows queued so far are committed when this returns; queries call it themselves."""
         self._index.drain()
 
-    def studies(self, **query: Any) -> DataFrame:
-        """One row a study, last received first; `query` by DICOM keywords (see `table`)."""
+    def studies(
+        self, *, limit: int | None = None, offset: int = 0, order_by: Sequence[str] = (), **query: Any
+    ) -> DataFrame:
+        """One row a study, last received first; `query` by DICOM keywords, pages and order as `table`."""
         self.drain()
-        return with_asides(self.folder, tables.studies(self._index, query))
+        found = tables.studies(self._index, query, limit=limit, offset=offset, order_by=order_by)
+        return with_asides(self.folder, found)
 
-    def table(self, level: Level = "study", columns: Sequence[str] | None = None, **query: Any) -> DataFrame:
-        """One row for each study, series or instance; any DICOM keyword may be a column.
+    def count(self, level: Level = "study", **query: Any) -> int:
+        """How many rows `table` has for this query."""
+        self.drain()
+        return tables.count(self._index, level, query)
+
+    def table(
+        self,
+        level: Level = "study",
+        columns: Sequence[str] | None = None,
+        *,
+        limit: int | None = None,
+        offset: int = 0,
+        order_by: Sequence[str] = (),
+        **query: Any,
+    ) -> DataFrame:
+        """One row for each patient, study, series or instance; any DICOM keyword may be a column.
 
         `query`: DICOM keyword = value; `*` and `?` in text, PN without regard to case, dates as
         `20260101-20261231`, a list for any of several. Columns that are not indexed are read from the
-        first file of the row. Raises ValueError for an unknown keyword, naming the nearest.
+        first file of the row. `limit` rows after `offset`, in the order of `order_by` (`-study_date` for the
+        other way round), then received last first. Raises ValueError for an unknown keyword, naming the
+        nearest.
         """
         self.drain()
-        return with_asides(self.folder, tables.table(self._index, self.folder, level, columns, query))
+        found = tables.table(
+            self._index, self.folder, level, columns, query, limit=limit, offset=offset, order_by=order_by
+        )
+        return with_asides(self.folder, found)
 
     def series_paths(self, series_uid: str) -> list[Path]:
         """The series' files by instance number. Raises UnknownUID."""

@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Callable
 
 from pacskit.archive.plain import LEAST_GROUP, LONG_VRS, VALUE_LIMIT, VRS, Plain, plain
+from pacskit.archive.plain import UNDEFINED as UNDEFINED
 
 DEFLATED = "1.2.840.10008.1.2.1.99"
 IMPLICIT = "1.2.840.10008.1.2"
@@ -22,8 +23,9 @@ DEPTH = 100
 """Sequences of undefined length within each other; deeper ones no reader opens."""
 INFLATED_LIMIT = 1 << 30
 """Bytes a deflated data set may become: 1 MB of it can stand for 1 GB, and all of it is walked."""
-UNDEFINED = 0xFFFFFFFF
 LEAST_TAG = LEAST_GROUP << 16
+
+_NUMBERS = {order: tuple(struct.Struct(order + code).unpack for code in ("HH", "H", "I")) for order in "<>"}
 
 Read = Callable[[int, int], bytes]
 """(size, offset) → bytes, fewer only at the end."""
@@ -79,12 +81,12 @@ class _Stream:
 
     def pass_plain(self, elements: Plain, found: dict[int, bytes]) -> bool:
         """Pass over the plain elements that come next; whether there was one."""
-        if not self._buffer:
-            self._fill()
-        start = self._position
-        self._position = elements.over(self._buffer, start, found, self._runs)
+        if not self._buffer and not self._fill():
+            return False
+        left = self._size - self._offset if self._inflate is None else 0
+        passed = elements.over(self._buffer, self._position, found, left, self._runs) - self._position
         self._runs += 1
-        return self._position > start
+        return passed > 0 and self.skip(passed)
 
     def take(self, size: int) -> bytes:
         """The next `size` bytes; fewer only at the end."""
@@ -138,7 +140,7 @@ def walk(
     """
     stream = _Stream(read, offset, size, transfer_syntax_uid == DEFLATED)
     order = ">" if transfer_syntax_uid == BIG_ENDIAN else "<"
-    tag_of, short_of, long_of = (struct.Struct(order + code).unpack for code in ("HH", "H", "I"))
+    tag_of, short_of, long_of = _NUMBERS[order]
     implicit = transfer_syntax_uid == IMPLICIT
     elements = plain(wanted, implicit, order)
     found: dict[int, bytes] = {}

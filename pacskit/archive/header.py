@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import repeat
 from typing import Any
 
 from pydicom.datadict import tag_for_keyword
@@ -42,7 +43,12 @@ INSTANCE_KEYWORDS = (
 KEYWORDS = (*STUDY_KEYWORDS, *SERIES_KEYWORDS, *INSTANCE_KEYWORDS)
 VR_OF = {keyword: vr_of(keyword) for keyword in KEYWORDS}
 _CHARACTER_SET = 0x00080005
-_SHARED_KEYWORDS = (*STUDY_KEYWORDS, *SERIES_KEYWORDS)
+_SHARED_KEYWORDS = (
+    *(*STUDY_KEYWORDS, *SERIES_KEYWORDS),
+    *("SOPClassUID", "AcquisitionNumber", "NumberOfFrames", "Rows", "Columns", "BitsAllocated"),
+    *("ContentDate", "ImageType", "ContainerIdentifier"),
+)
+"""Mostly alike in a series; where one is not, the cost is a few microseconds."""
 _SHARED_LENGTH = 1 << 13
 """Bytes of raw values that are worth remembering; longer ones would fill memory."""
 _MILLISECONDS_LIMIT = 9_000_000_000_000
@@ -138,35 +144,36 @@ def read_attributes(
         raise Refused(STATUS_CANNOT_UNDERSTAND, str(error)) from error
     get = raw.get
     how: How = (encodings(get(_CHARACTER_SET, b"")), transfer_syntax_uid == BIG_ENDIAN)
-    found = {keyword: value(get(tag, b""), vr, how) for tag, keyword, vr in plan.own}
-    check_uid(found["SOPClassUID"], "SOP Class UID")
+    shared = tuple(map(get, _SHARED_TAGS, repeat(b"")))
+    remembered = len(b"".join(shared)) <= _SHARED_LENGTH
+    found = (_shared if remembered else _shared.__wrapped__)(shared, how).copy()
+    for tag, keyword, vr in plan.own:
+        found[keyword] = value(get(tag, b""), vr, how)
     check_uid(found["SOPInstanceUID"], "SOP Instance UID")
-    shared = tuple([get(tag, b"") for tag in _SHARED_TAGS])
-    remembered = sum(map(len, shared)) <= _SHARED_LENGTH
-    return (_shared if remembered else _shared.__wrapped__)(shared, how) | found
+    return found
 
 
 @dataclass(frozen=True)
 class _Plan:
     wanted: frozenset[int]
     own: tuple[tuple[int, str, str], ...]
-    """(tag, keyword, VR) of what differs between the instances of a series."""
+    """(tag, keyword, VR) of what is looked at for each instance anew."""
 
 
 @lru_cache(maxsize=64)
 def _plan(extra: tuple[str, ...]) -> _Plan:
-    own = [
-        (tag, keyword, vr_of(keyword)) for keyword in (*INSTANCE_KEYWORDS, *extra) for tag in [_tag(keyword)]
-    ]
-    return _Plan(frozenset((*(tag for tag, _, _ in own), *_SHARED_TAGS, _CHARACTER_SET)), tuple(own))
+    keywords = [keyword for keyword in (*INSTANCE_KEYWORDS, *extra) if keyword not in _SHARED_KEYWORDS]
+    own = tuple((_tag(keyword), keyword, vr_of(keyword)) for keyword in keywords)
+    return _Plan(frozenset((_CHARACTER_SET, *_SHARED_TAGS, *(tag for tag, _, _ in own))), own)
 
 
 @lru_cache(maxsize=256)
 def _shared(raw: tuple[bytes, ...], how: How) -> Attributes:
-    """What the instances of one series have in common, decoded once for all of them. Not to be changed."""
+    """What the instances of one series mostly have in common, decoded once for all. Not to be changed."""
     found = {
         keyword: value(one, VR_OF[keyword], how) for one, keyword in zip(raw, _SHARED_KEYWORDS, strict=True)
     }
+    check_uid(found["SOPClassUID"], "SOP Class UID")
     check_uid(found["StudyInstanceUID"], "Study Instance UID")
     check_uid(found["SeriesInstanceUID"], "Series Instance UID")
     return found

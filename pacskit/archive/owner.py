@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 from pacskit.archive import completeness
 from pacskit.archive.caretaker import Caretaker
 from pacskit.archive.deleting import Deleting
-from pacskit.archive.files import INDEX, study_folder
+from pacskit.archive.extra import parse
+from pacskit.archive.files import study_folder
 from pacskit.archive.header import Origin
 from pacskit.archive.import_journal import IMPORTS, ImportJournal
 from pacskit.archive.import_report import How, ImportReport
@@ -22,8 +24,10 @@ from pacskit.archive.journal import CHECKED, Journal
 from pacskit.archive.keeping import Keeper
 from pacskit.archive.lock import OwnerLock
 from pacskit.archive.marks import IN_PLACE, Marks
+from pacskit.archive.place import take_place
 from pacskit.archive.rebuild import RebuildReport, rebuild, receipts_of
 from pacskit.archive.recovery import Recovered, adopt, recover
+from pacskit.archive.reindex import Reindexer, read_again
 from pacskit.archive.rows import Row
 from pacskit.archive.space import Space
 from pacskit.archive.stable import Quiet
@@ -56,10 +60,18 @@ class Owner:
         self._linking: set[Path] = set()
         self.quiet = Quiet(folder, settings.stable_after, self._stable, self._safe)
         try:
-            self.index = IndexWriter(folder / INDEX, self._committed, self._failed)
+            extra = settings.extra_attributes
+            self.index = IndexWriter(
+                take_place(folder, settings.index),
+                self._committed,
+                self._failed,
+                extra=extra,
+                read=partial(read_again, folder, extra=parse(extra).keywords),
+            )
         except BaseException:
             self.quiet.close()
             raise
+        self.reindexer = Reindexer(self.index, folder)
         self._keeper = Keeper(folder, self.index, events, marks, self.trash, self._safe, settings.duplicates)
         self._caretaker = Caretaker(folder, events, marks, self.trash, self._settle, settings.trash_days)
         self.deleting = Deleting(
@@ -78,6 +90,7 @@ class Owner:
             self.quiet.close()
             self.index.close()
             raise
+        self.reindexer.start()
         self._caretaker.start()
 
     def incoming(
@@ -142,6 +155,7 @@ class Owner:
         report.adopted, report.discarded = recovered.adopted, recovered.discarded
         self.index.drain()
         rebuild(self._folder, self.index, report, progress, imported)
+        self.reindexer.wake()
         return report
 
     def follow(self, settings: ArchiveSettings) -> None:
@@ -178,6 +192,7 @@ class Owner:
 
     def _committed(self, rows: list[Row], conflicts: dict[str, str]) -> None:
         self._keeper.committed(rows)
+        self.reindexer.committed(rows)
         self.quiet.touch({row.header.study_uid for row in rows if row.header.received_from != IMPORT})
         self.quiet.touch({row.header.study_uid for row in rows if row.header.received_from == IMPORT}, True)
         if rows:
@@ -212,6 +227,7 @@ class Owner:
         with contextlib.suppress(ArchiveError):  # then the marks stay: the next owner looks at these studies
             self._marks.sweep(0.0, self._settle)
         self.quiet.close()
+        self.reindexer.close()
         self.index.close()
         if self._journal is not None:
             self._journal.close()

@@ -1,6 +1,7 @@
 """The quick way over the plain elements of a data set's top level, which is nearly all of them.
 
-Plain: of a defined length, of a VR that is known, in the groups 0008 to FFFD, whole within the buffer.
+Plain: of a defined length, of a VR that is known, in the groups 0008 to FFFD, whole within the buffer (but a
+value that nobody wants, as Pixel Data, may end behind it, within the data set).
 Whoever walks stops at the first other one and looks at it with more care (`elements.walk`).
 
 The instances of a series are laid out alike: the same headers, at the same places but for a few values of
@@ -13,7 +14,8 @@ from __future__ import annotations
 
 import struct
 import threading
-from collections.abc import Callable
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from operator import ne
 
@@ -23,6 +25,7 @@ LONG_VRS = frozenset(
 VRS = LONG_VRS | frozenset(b"AE AS AT CS DA DS DT FL FD IS LO LT PN SH SL SS ST TM UI UL US".split())
 VALUE_LIMIT = 1 << 16
 """Longest value kept, in bytes."""
+UNDEFINED = 0xFFFFFFFF
 LEAST_GROUP, ITEM_GROUP = 0x0008, 0xFFFE
 """Lower groups belong to commands and file meta information; the other is that of items and delimiters."""
 REMEMBERED = 8
@@ -42,30 +45,44 @@ _Heads = list[bytes]
 class _Tail:
     """The layout from one of its elements on."""
 
-    __slots__ = ("heads", "offsets", "size", "unpack", "values")
+    __slots__ = ("heads", "held", "indexes", "offsets", "size", "tags", "unpack", "unpack_values")
 
     def __init__(self, heads: _Heads, length_of: Callable[[bytes], int], wanted: frozenset[int]) -> None:
-        at, code = 0, ["<"]
-        offsets: list[int] = []
-        values: list[tuple[int, int, int, int]] = []
+        at, code, values, passed = 0, ["<"], ["<"], 0
+        self.offsets: list[int] = []
+        self.tags: list[int] = []
+        """Those wanted, with the places of their elements in `indexes`."""
+        self.indexes: list[int] = []
         for index, head in enumerate(heads):
-            length = length_of(head)
-            offsets.append(at)
+            length, tag = length_of(head), _tag(head)
+            self.offsets.append(at)
             start = at + len(head)
+            code.append(f"{len(head)}s{length}x" if index < len(heads) - 1 else f"{len(head)}s")
             at = start + length
-            code.append(f"{len(head)}s{length}x")
-            tag = _tag(head)
-            if tag in wanted and length <= VALUE_LIMIT:
-                values.append((index, tag, start, at))
-        self.heads, self.offsets, self.size = tuple(heads), offsets, at
-        self.values = values
-        """(index, tag, start, end) of those wanted."""
+            if tag in wanted and length <= VALUE_LIMIT and tag not in self.tags:
+                self.tags.append(tag)
+                self.indexes.append(index)
+                values.append(f"{start - passed}x{length}s")
+                passed = at
+        self.heads, self.size = tuple(heads), at
+        self.held = max(passed, start)
+        """Bytes of it that have to be in the buffer: the value of the last element may lie beyond."""
         self.unpack = struct.Struct("".join(code)).unpack_from
+        self.unpack_values = struct.Struct("".join(values)).unpack_from
 
 
 def _tag(head: bytes) -> int:
     group, number = struct.unpack_from("<HH", head)
     return int(group << 16 | number)
+
+
+def _add(found: Found, tags: Sequence[int], values: Sequence[bytes]) -> None:
+    """The first value of a tag counts."""
+    if found:
+        for tag, value in zip(tags, values, strict=False):
+            found.setdefault(tag, value)
+    else:
+        found.update(zip(tags, values, strict=False))
 
 
 class _Layout:
@@ -87,34 +104,38 @@ class _Layout:
             tail = self._tails[index] = _Tail(self.heads[index:], self.length_of, self._wanted)
         return tail
 
-    def over(self, data: bytes, at: int, found: Found) -> tuple[int, bool]:
+    def over(self, data: bytes, at: int, found: Found, left: int) -> tuple[int, bool]:
         """As far as the data is laid out like this; whether that was to the end."""
         end, index, last = len(data), 0, len(self.heads)
         while index < last:
             tail = self._tails.get(index) or self.tail(index)
-            if tail.size > end - at:
+            if tail.held > end - at or tail.size > end + left - at:
                 return at, False
-            heads = tail.unpack(data, at)
+            heads, values = tail.unpack(data, at), tail.unpack_values(data, at)
             if heads == tail.heads:
-                for _, tag, start, stop in tail.values:
-                    found.setdefault(tag, data[at + start : at + stop])
+                _add(found, tail.tags, values)
                 return at + tail.size, True
             differing = list(map(ne, heads, tail.heads)).index(True)
-            for place, tag, start, stop in tail.values:
-                if place >= differing:
-                    break
-                found.setdefault(tag, data[at + start : at + stop])
+            _add(found, tail.tags, values[: bisect_left(tail.indexes, differing)])
             at += tail.offsets[differing]
             head, known = heads[differing], tail.heads[differing]
-            following = at + len(head) + self.length_of(head)
-            if head[: self.same] != known[: self.same] or following > end:
+            start = at + len(head)
+            length = self.length_of(head)
+            if head[: self.same] != known[: self.same] or not _fits(start, length, end, left):
                 return at, False
             tag = _tag(head)
-            if tag in self._wanted and following - at - len(head) <= VALUE_LIMIT:
-                found.setdefault(tag, data[at + len(head) : following])
-            at = following
+            if tag in self._wanted and length <= VALUE_LIMIT:
+                if start + length > end:
+                    return at, False
+                found.setdefault(tag, data[start : start + length])
+            at = start + length
             index += differing + 1
         return at, True
+
+
+def _fits(start: int, length: int, end: int, left: int) -> bool:
+    """Whether a value ends within the data set; with an undefined length only its items can tell."""
+    return start + length <= end + left and length != UNDEFINED
 
 
 class Plain:
@@ -127,30 +148,30 @@ class Plain:
         self._memory = threading.local()
         self._remembers = order == "<"
 
-    def over(self, data: bytes, at: int, found: Found, run: int) -> int:
+    def over(self, data: bytes, at: int, found: Found, left: int, run: int) -> int:
         """From the element at `at` to the first one that is not plain: its place. Adds wanted values.
 
-        `run`: how many runs of plain elements this data set had before.
+        `left`: bytes of the data set behind the buffer. `run`: how many runs of plain elements came before.
         """
         if run >= REMEMBERED or not self._remembers:
-            return self._loop(data, at, found, None)
+            return self._loop(data, at, found, left, None)
         try:
             layouts: list[_Layout | None] = self._memory.layouts
         except AttributeError:
             layouts = self._memory.layouts = [None] * REMEMBERED
         layout = layouts[run]
         if layout is not None:
-            reached, fits = layout.over(data, at, found)
+            reached, fits = layout.over(data, at, found, left)
             layout.misses = 0 if fits else layout.misses + 1
             if layout.misses < MISSES:
-                return self._loop(data, reached, found, None)
+                return self._loop(data, reached, found, left, None) if reached < len(data) else reached
         heads: _Heads = []
-        reached = self._loop(data, at, found, heads)
+        reached = self._loop(data, at, found, left, heads)
         layouts[run] = _Layout(heads, self._implicit, self._wanted) if len(heads) >= FEWEST else None
         return reached
 
 
-_Loop = Callable[[bytes, int, Found, "_Heads | None"], int]
+_Loop = Callable[[bytes, int, Found, int, "_Heads | None"], int]
 
 
 def _numbers_of(wanted: frozenset[int]) -> dict[int, frozenset[int]]:
@@ -162,7 +183,7 @@ def _explicit_loop(wanted: frozenset[int], order: str) -> _Loop:
     short, long = struct.Struct(f"{order}HH2sH").unpack_from, struct.Struct(f"{order}I").unpack_from
     numbers_of, ahead_of = _numbers_of(wanted).get, _AHEAD.get
 
-    def loop(data: bytes, at: int, found: Found, heads: _Heads | None) -> int:
+    def loop(data: bytes, at: int, found: Found, left: int, heads: _Heads | None) -> int:
         end = len(data)
         last = end - 12
         while at <= last:
@@ -171,12 +192,16 @@ def _explicit_loop(wanted: frozenset[int], order: str) -> _Loop:
             if ahead is None or not LEAST_GROUP <= group < ITEM_GROUP:
                 return at
             start = at + ahead
-            following = start + (length if ahead == 8 else long(data, at + 8)[0])
-            if following > end:
-                return at
+            if ahead == 12:
+                length = long(data, at + 8)[0]
+            following = start + length
             numbers = numbers_of(group)
-            if numbers is not None and number in numbers and following - start <= VALUE_LIMIT:
+            if numbers is not None and number in numbers and length <= VALUE_LIMIT:
+                if following > end:
+                    return at
                 found.setdefault(group << 16 | number, data[start:following])
+            elif following > end and not _fits(start, length, end, left):
+                return at
             if heads is not None:
                 heads.append(data[at:start])
             at = following
@@ -189,18 +214,22 @@ def _implicit_loop(wanted: frozenset[int], order: str) -> _Loop:
     head = struct.Struct(f"{order}HHI").unpack_from
     numbers_of = _numbers_of(wanted).get
 
-    def loop(data: bytes, at: int, found: Found, heads: _Heads | None) -> int:
+    def loop(data: bytes, at: int, found: Found, left: int, heads: _Heads | None) -> int:
         end = len(data)
         last = end - 8
         while at <= last:
             group, number, length = head(data, at)
             start = at + 8
             following: int = start + length
-            if following > end or not LEAST_GROUP <= group < ITEM_GROUP:
+            if not LEAST_GROUP <= group < ITEM_GROUP:
                 return at
             numbers = numbers_of(group)
             if numbers is not None and number in numbers and length <= VALUE_LIMIT:
+                if following > end:
+                    return at
                 found.setdefault(group << 16 | number, data[start:following])
+            elif following > end and not _fits(start, length, end, left):
+                return at
             if heads is not None:
                 heads.append(data[at:start])
             at = following

@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 PAGE = 200
 """Files between two looks at the index, and between two reports of progress."""
+HANGING_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,9 +164,12 @@ class Reindexer:
                 log.info("reindex: %s", ReindexReport(self._read, len(self._failed)))
 
     def close(self) -> None:
-        """Safe to call twice; what is not read yet is read after the next start."""
+        """Safe to call twice; what is not read yet is read after the next start.
+
+        A read that hangs (a network drive) is left behind: it ends at its next step.
+        """
         with self._changed:
             self._closing = True
             self._changed.notify_all()
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(HANGING_SECONDS)

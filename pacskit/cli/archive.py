@@ -141,6 +141,23 @@ def verify(archive: ArchiveOption = None) -> None:
         raise typer.Exit(1)
 
 
+def reindex(archive: ArchiveOption = None) -> None:
+    """Read the files again whose rows lack attributes: new `archive.extra_attributes`, a newer pacskit.
+
+    A running station does it by itself in the background.
+    """
+
+    def progress(done: int, total: int) -> None:
+        if sys.stderr.isatty():
+            sys.stderr.write(f"\rreindex: {done:,} of {total:,}" + "\n" * (done == total))
+
+    with _owned(archive) as opened:
+        report = opened.reindex(progress)
+    sys.stdout.write(f"{report}\n")
+    if report.unreadable and not report.read:
+        raise typer.Exit(1)
+
+
 def phantom(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where the files go.")],
     kind: Annotated[list[str] | None, typer.Option(help="ct, mr or us.", show_default="all")] = None,
@@ -162,5 +179,6 @@ def register(app: typer.Typer) -> None:
     app.command()(studies)
     app.command("import")(import_files)
     app.command()(rebuild)
+    app.command()(reindex)
     app.command()(verify)
     app.command()(phantom)

@@ -184,7 +184,7 @@ class Owner:
         news = troubles != self.troubles or before.problems != self.settings.problems
         self.troubles = troubles
         self._hooks.settings = self.settings.hooks
-        self.archive.stable_after = self.settings.archive.stable_after
+        self.archive.follow(self.settings.archive)
         if sections or news:
             error = next(iter(troubles.values()), "")
             self.events.publish(SettingsChanged(sections=sections.union(troubles), error=error))

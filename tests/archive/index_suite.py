@@ -277,6 +277,9 @@ class IndexSuite:
                 assert bool(len(tables.table(index, None, level, None, query))) == bool(count), (level, query)
         index.remove(["9.1"])
         assert len(index.unread()) == 1
+        index.refresh(row("9.2", at=2, **about))
+        index.drain()
+        assert not index.unread()
         index.close()
         index = self.opened(tmp_path, extra=(*extra, "FlipAngle"))
         assert len(index.unread()) == 1, "of the whole index, for the new attribute"
