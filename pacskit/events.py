@@ -151,6 +151,16 @@ class StudyStable(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StudiesExpired(Event):
+    """Studies over `archive.keep_days` or `archive.keep_size` went to the trash, or will in a day."""
+
+    study_uids: frozenset[str]
+    bytes: int
+    planned: bool
+    """Nothing was done yet: the limits are new."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ConflictFound(Event):
     """Two patients under one ID, or one study under two patients: kept apart, for a person to solve."""
 

@@ -7,6 +7,7 @@ with Archive.create_or_open(folder, EventBus()) as archive:
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -15,7 +16,9 @@ from typing import Any
 from pandas import DataFrame
 
 from pacskit.archive import completeness, tables
+from pacskit.archive.access import is_there, not_open
 from pacskit.archive.asides import SetAside, all_aside, with_asides
+from pacskit.archive.backup import Backup, back_up, backup_place
 from pacskit.archive.completeness import Completeness
 from pacskit.archive.deleting import Restored
 from pacskit.archive.files import STUDIES, lay_out
@@ -25,7 +28,7 @@ from pacskit.archive.import_report import How, ImportReport
 from pacskit.archive.importing import Progress
 from pacskit.archive.incoming import Incoming
 from pacskit.archive.index import IndexReader
-from pacskit.archive.journal import checked_studies
+from pacskit.archive.journal import checked_studies, protected_studies
 from pacskit.archive.lock import OwnerLock
 from pacskit.archive.owner import Owner
 from pacskit.archive.place import find_place
@@ -33,9 +36,11 @@ from pacskit.archive.query import Level
 from pacskit.archive.rebuild import RebuildReport
 from pacskit.archive.recovery import Recovered
 from pacskit.archive.reindex import ReindexReport
+from pacskit.archive.retention import Expiring, Limits, plan
 from pacskit.archive.space import Storage
 from pacskit.archive.stable import unstable_studies
 from pacskit.archive.trash import Trashed, all_trashed
+from pacskit.archive.trash_contents import Contents, trash_contents
 from pacskit.archive.verify import VerifyProgress, VerifyReport, verify
 from pacskit.errors import ArchiveError, UnknownUID
 from pacskit.events import EventBus
@@ -73,18 +78,23 @@ class Archive:
     def read(cls, folder: Path | str) -> Archive:
         """To read only: no lock, no writing; while an owner runs or not. Raises ArchiveError."""
         folder = Path(folder).expanduser().absolute()
-        if not (folder / STUDIES).is_dir():
+        if not is_there(folder, folder / STUDIES):
             raise ArchiveError(f"there is no archive in {folder}")
         index = find_place(folder)
-        if not index.is_file():
+        if not is_there(folder, index):
             raise ArchiveError(
                 f"the archive {folder} has no index: `pacskit rebuild` makes it from the files"
             )
-        return cls(folder, IndexReader(index))
+        try:
+            return cls(folder, IndexReader(index))
+        except ArchiveError as error:
+            if os.access(index, os.R_OK):
+                raise
+            raise ArchiveError(not_open(folder, index)) from error
 
     @property
     def writable(self) -> bool:
-        """Whether this is the owner."""
+        """Whether it can be changed from here: this is the owner, or reaches it."""
         return self._owner is not None
 
     # -- storing
@@ -219,6 +229,11 @@ class Archive:
         """UIDs of the studies that a person marked as checked."""
         return checked_studies(self.folder)
 
+    @property
+    def queued(self) -> int:
+        """Rows of stored instances that the index does not have yet; 0 where another process writes it."""
+        return self._owner.index.queued if self._owner is not None else 0
+
     def storage(self) -> Storage:
         """The archive's disk: what is free, and when it will be full."""
         return self._mine().space.look()
@@ -230,6 +245,17 @@ class Archive:
     ) -> VerifyReport:
         """Read every file and compare it with the index and its checksums; nothing is changed."""
         return verify(self.folder, self._index, progress, cancel)
+
+    def backup(self, to: Path | None = None) -> Backup:
+        """Copy the index to `backups/` now, beside whatever goes on; the next start mends by it what it must.
+
+        The owner does it every `archive.backup_every` hours to `archive.backup_folder`, and deletes old ones.
+        Opened to read, `to` stands for that folder. Raises ArchiveError.
+        """
+        self.drain()
+        if self._owner is not None:
+            return self._mine().backups.make()
+        return back_up(self._index, backup_place(self.folder, to))
 
     @property
     def recovered(self) -> Recovered:
@@ -244,10 +270,33 @@ class Archive:
 
     def check(self, study_uid: str, checked: bool = True) -> None:
         """Mark a study as checked, or not; kept by every rebuild. Raises UnknownUID, ArchiveError."""
-        owner = self._mine()
-        if self.table("study", columns=[], StudyInstanceUID=study_uid).empty:
-            raise UnknownUID(f"no study {study_uid} in the archive {self.folder}")
-        owner.check(study_uid, checked)
+        self._known(study_uid).check(study_uid, checked)
+
+    def protect(self, study_uid: str, protected: bool = True) -> None:
+        """Keep a study from retention, or not; kept by every rebuild. Raises UnknownUID, ArchiveError."""
+        self._known(study_uid).protect(study_uid, protected)
+
+    def protected(self) -> frozenset[str]:
+        """UIDs of the studies that a person protected."""
+        return protected_studies(self.folder)
+
+    def retention_plan(self, keep_days: int | None = None, keep_size: str | None = None) -> list[Expiring]:
+        """What is over the limits now, and what of it stays and why; nothing is changed.
+
+        Without limits those of the settings, of which an archive opened to read has none.
+        `pandas.DataFrame(plan)` makes a table. Raises ValueError for what is no limit.
+        """
+        limits = self._owner.retention.limits if self._owner is not None else Limits()
+        if keep_days is not None or keep_size is not None:
+            limits = Limits(keep_days or 0, keep_size or "")
+        return plan(self.folder, self._index, limits)
+
+    def apply_retention(self, plan: Iterable[Expiring]) -> list[Trashed]:
+        """The studies of a plan to the trash, but what is protected, or has changed since.
+
+        Returns an entry for each study. Room is made when the trash is emptied. Raises ArchiveError.
+        """
+        return self._mine().retention.apply(plan)
 
     def delete(self, uids: str | Iterable[str], level: Level = "study") -> Trashed:
         """Studies (series, instances) to the trash; `restore(its id)` brings them back.
@@ -262,6 +311,10 @@ class Archive:
     def trash(self) -> list[Trashed]:
         """What was deleted or replaced, oldest first."""
         return list(all_trashed(self.folder))
+
+    def trash_contents(self, trash_id: str, most: int = 20) -> Contents:
+        """Whose studies an entry of the trash holds, from one file of each. Raises UnknownUID."""
+        return trash_contents(self.folder, trash_id, most)
 
     def restore(self, trash_id: str) -> Restored:
         """Bring an entry of the trash back; what is stored again meanwhile stays there. Raises UnknownUID."""
@@ -294,6 +347,13 @@ class Archive:
 
     def __repr__(self) -> str:
         return f"<Archive {self.folder}{'' if self.writable else ' (to read)'}>"
+
+    def _known(self, study_uid: str) -> Owner:
+        """Whoever marks this study. Raises UnknownUID, ArchiveError."""
+        owner = self._mine()
+        if self.table("study", columns=[], StudyInstanceUID=study_uid).empty:
+            raise UnknownUID(f"no study {study_uid} in the archive {self.folder}")
+        return owner
 
     def _mine(self) -> Owner:
         if self._owner is None:

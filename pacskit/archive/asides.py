@@ -56,7 +56,7 @@ def set_aside(
         if target.exists():
             return target, False
         make_folders(place, folder, safe)
-        arrived.part.rename(target)
+        os.rename(arrived.part, target)
         if safe:
             system.sync_folder(place)
     return target, True
@@ -108,10 +108,11 @@ def with_asides(folder: Path, table: DataFrame) -> DataFrame:
         for row, uid in enumerate(table["study_uid"]):
             if number := counts.get(study_hash(uid)):
                 other = str(table.loc[row, "conflict"])
-                table.loc[row, "conflict"] = "; ".join(filter(None, (other, _sentence(number))))
+                table.loc[row, "conflict"] = "; ".join(filter(None, (other, aside_sentence(number))))
     return table
 
 
-def _sentence(number: int) -> str:
+def aside_sentence(number: int) -> str:
+    """What the table says of a study with so many instances aside."""
     what = "1 instance" if number == 1 else f"{number} instances"
     return f"{what} came again with another content, which is kept aside"

@@ -1,4 +1,5 @@
 """A thread of the owner that works while nothing is received: checksums, marks of quiet studies, old trash.
+Chores that have their time (backups, retention) are also done while something comes.
 
 Nothing waits for it, and it waits for nobody: it stops between two pieces of a file when something comes.
 """
@@ -9,8 +10,9 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from pacskit import system
 from pacskit.archive.checksums import Cancelled, add_sum, measure, read_sums
@@ -27,6 +29,18 @@ IDLE = 5.0
 QUIET = 30.0
 """Seconds a study is quiet before its mark goes."""
 TRASH_AGAIN = 3600.0
+PATIENCE = 30.0
+"""Seconds `close` waits for what cannot be ended: a mount that hangs must not hold the station."""
+
+
+class Chore(Protocol):
+    """Something to do now and then."""
+
+    def due(self) -> float | None:
+        """Seconds until then; None for never. Not due again at once after `run`, whatever came of it."""
+
+    def run(self, stop: Callable[[], bool]) -> None:
+        """Ends soon when `stop()`. Raises PacskitError, OSError."""
 
 
 class Caretaker:
@@ -41,9 +55,11 @@ class Caretaker:
         *,
         idle: float = IDLE,
         quiet: float = QUIET,
+        chores: Sequence[Chore] = (),
     ) -> None:
         self._folder, self._events, self._marks, self._trash = folder, events, marks, trash
         self._settle, self.trash_days, self._idle, self._quiet = settle, trash_days, idle, quiet
+        self._chores, self._woken, self._due = chores, False, float("inf")
         self._busy = 0.0
         self._trash_at = 0.0
         self._changed = threading.Condition()
@@ -67,6 +83,12 @@ class Caretaker:
             self._pending |= studies
             self._changed.notify_all()
 
+    def wake(self) -> None:
+        """Chores or days are others now."""
+        with self._changed:
+            self._woken = True
+            self._changed.notify_all()
+
     def wait_until_done(self, timeout: float) -> bool:
         """Whether all files have their checksums within so many seconds."""
         with self._changed:
@@ -79,10 +101,13 @@ class Caretaker:
             self._closing = True
             self._changed.notify_all()
         if self._thread.is_alive():
-            self._thread.join()
+            self._thread.join(PATIENCE)
+        if self._thread.is_alive():
+            log.warning("the care of the archive does not end: a disk may hang")
 
     def _must_stop(self) -> bool:
-        return self._closing or time.monotonic() - self._busy < self._idle
+        now = time.monotonic()
+        return self._closing or now - self._busy < self._idle or now >= self._due
 
     def _run(self) -> None:
         system.lower_thread_priority()
@@ -90,23 +115,38 @@ class Caretaker:
         while True:
             with self._changed:
                 if not (self._pending or left) and self._all:
-                    self._changed.wait_for(lambda: self._closing or self._pending, self._next_trash())
+                    self._changed.wait_for(
+                        lambda: self._closing or self._pending or self._woken, self._next()
+                    )
                 else:
-                    self._changed.wait_for(lambda: self._closing, min(self._idle, self._quiet))
+                    self._changed.wait_for(lambda: self._closing or self._woken, min(self._idle, self._quiet))
+                self._woken = False
                 if self._closing:
                     return
             try:
                 left = self._marks.sweep(self._quiet, self._settle)
                 self._empty_trash()
+                self._do_chores()
                 if not self._must_stop():
                     self._sum_up()
             except (PacskitError, OSError) as error:  # told elsewhere, where somebody needs it
                 if str(error) != told:
                     told = str(error)
-                    log.warning("the archive's checksums wait: %s", told)
+                    log.warning("the care of the archive waits: %s", told)
 
-    def _next_trash(self) -> float | None:
-        return TRASH_AGAIN if self.trash_days else None
+    def _next(self) -> float | None:
+        """Seconds until the next chore; None where there is none."""
+        waits = [chore.due() for chore in self._chores] + [TRASH_AGAIN if self.trash_days else None]
+        return min((wait for wait in waits if wait is not None), default=None)
+
+    def _do_chores(self) -> None:
+        try:
+            for chore in self._chores:
+                if chore.due() == 0 and not self._closing:
+                    chore.run(lambda: self._closing)
+        finally:
+            wait = self._next()
+            self._due = float("inf") if wait is None else time.monotonic() + wait
 
     def _empty_trash(self) -> None:
         now = time.monotonic()

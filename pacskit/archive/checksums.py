@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pacskit import system
+from pacskit.archive.access import file_mode
 from pacskit.archive.files import SUMS, append_line, make_folders, study_folder
 from pacskit.imaging.part10 import META_LIMIT, FileHead, read_head
 
@@ -98,6 +99,7 @@ def forget_sums(folder: Path, relatives: set[str]) -> None:
             continue
         if left:
             lines = "".join(f"{value}  {relative}\n" for relative, value in sorted(left.items()))
-            system.replace_file(sums_file(folder, study), lines.encode(), 0o600)
+            path = sums_file(folder, study)
+            system.replace_file(path, lines.encode(), file_mode(path))
         else:
             sums_file(folder, study).unlink(missing_ok=True)

@@ -30,6 +30,8 @@ class Completeness:
     """Instances that are certainly missing, by instance numbers alone; `gaps()` looks into the files too."""
     quiet_since: dt.datetime | None
     """When its last instance came, in UTC; None while it is not told as stable yet."""
+    certain: tuple[Gap, ...] = ()
+    """What `gaps` counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,15 +90,16 @@ def counts(index: IndexReader, study_uid: str) -> Counts | None:
 def completeness(index: IndexReader, folder: Path, study_uid: str, unstable: bool) -> Completeness:
     """Raises UnknownUID."""
     found = counts(index, study_uid)
-    missing = sum(
-        gap.missing
+    certain = tuple(
+        gap
         for one in _series(index, folder, study_uid)
         for gap in number_gaps(one.uid, one.name, one.numbered)
         if gap.certain
     )
+    missing = sum(gap.missing for gap in certain)
     assert found is not None  # or _series had raised
     since = None if unstable else dt.datetime.fromtimestamp(found.received_ms / 1000, dt.UTC)
-    return Completeness(study_uid, found.series, found.instances, missing, since)
+    return Completeness(study_uid, found.series, found.instances, missing, since, certain)
 
 
 def _series(index: IndexReader, folder: Path, study_uid: str) -> list[_Series]:

@@ -17,7 +17,7 @@ from pacskit.archive.marks import Mark, Marks
 from pacskit.archive.rows import Row
 from pacskit.archive.schema import instance, series, study
 from pacskit.archive.stored_file import Receipts, read_row
-from pacskit.archive.trash import Trash, Trashed, all_trashed, remove_empty
+from pacskit.archive.trash import Trash, Trashed, Why, remove_empty, trashed
 from pacskit.errors import ArchiveError, PacskitError, UnknownUID
 
 _UID_OF = {
@@ -56,7 +56,7 @@ class Deleting:
         self._folder, self._index, self._keeper = folder, index, keeper
         self._marks, self._trash, self._forget = marks, trash, forget
 
-    def delete(self, level: str, uids: Iterable[str]) -> tuple[Trashed, frozenset[str]]:
+    def delete(self, level: str, uids: Iterable[str], why: Why = "deleted") -> tuple[Trashed, frozenset[str]]:
         """To the trash; returns the entry and the studies that changed.
 
         Raises UnknownUID where nothing has such a UID, ArchiveError where the disk says no (what went into
@@ -70,12 +70,13 @@ class Deleting:
         with self._keeper.reserve(sorted(found)):
             found = self._find(level, wanted)  # what was replaced or came until then
             try:
-                entry = self._trash.entry("deleted")
+                entry = self._trash.entry(why)
                 changed = self._move(entry, found, wanted if level == "study" else [])
             except OSError as error:
                 raise ArchiveError(cannot_write(self._folder, error)) from error
-        (trashed,) = (one for one in all_trashed(self._folder) if one.id == entry)
-        return trashed, changed
+        made = trashed(self._folder, entry)
+        assert made is not None
+        return made, changed
 
     def _find(self, level: str, uids: list[str]) -> dict[str, tuple[str, str]]:
         """SOP Instance UID → (relative path, Study Instance UID)."""

@@ -31,11 +31,11 @@ class Verdict(Enum):
     """Its file is no longer an instance."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Arrived:
-    """A complete instance in incoming/."""
+    """A complete instance in incoming/. Not frozen for speed alone."""
 
-    part: Path
+    part: str
     descriptor: int
     header: Header
     data_offset: int
@@ -78,7 +78,7 @@ def _judge(stored: BinaryIO, size: int, arrived: Arrived) -> Verdict:
         return Verdict.DAMAGED
     recoded = syntax != new_syntax and not {syntax, new_syntax} <= NATIVE
     try:
-        with arrived.part.open("rb") as file:
+        with open(arrived.part, "rb") as file:
             old = digest(stored, head.offset, syntax, pixels=not recoded)
             new = digest(file, arrived.data_offset, new_syntax, pixels=not recoded)
     except BadDataSet:

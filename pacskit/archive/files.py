@@ -8,6 +8,8 @@ trash/          what was deleted or replaced (trash.py)
 damaged/        what a machine's failure left half in studies/
 sums/           sha256 of the files of each study (checksums.py)
 journal.jsonl   what persons said of studies (journal.py)
+backups/        copies of the index (backup.py)
+retention.json  which limits of retention are known, and since when (retention.py)
 index.sqlite    a cache: `rebuild()` makes it again from the files
 owner.lock      whose archive it is now
 format.json     the version of this layout
@@ -15,14 +17,17 @@ format.json     the version of this layout
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import os
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 from pacskit import system
+from pacskit.archive.access import FILE_MODE as FILE_MODE
+from pacskit.archive.access import FOLDER_MODE as FOLDER_MODE
+from pacskit.archive.access import make_folder, open_file
 from pacskit.archive.header import Header
 from pacskit.errors import ArchiveError
 
@@ -30,16 +35,21 @@ STUDIES, INCOMING, INDEX, LOCK, FORMAT = "studies", "incoming", "index.sqlite", 
 DIRTY, ASIDE, TRASH, DAMAGED, SUMS = "dirty", "aside", "trash", "damaged", "sums"
 JOURNAL = "journal.jsonl"
 FORMAT_VERSION = 1
-FOLDER_MODE, FILE_MODE = 0o700, 0o600
+_BASE32 = "abcdefghijklmnopqrstuvwxyz234567"
+_PAIRS = tuple(one + other for one in _BASE32 for other in _BASE32)
+"""By ten bits. The base64 module encodes twenty times slower, and this is done for each instance."""
 _LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
 
 
 def short_hash(content: str | bytes, length: int) -> str:
-    """Lower-case base32 (safe where file names fold case); 12 characters are 60 bits."""
+    """Lower-case base32 (safe where file names fold case), 16 letters at most; 12 are 60 bits."""
     data = content.encode() if isinstance(content, str) else content
-    return base64.b32encode(hashlib.sha256(data).digest()).decode("ascii").lower()[:length]
+    n, p = int.from_bytes(hashlib.sha256(data).digest()[:10], "big"), _PAIRS
+    first = p[n >> 70] + p[n >> 60 & 1023] + p[n >> 50 & 1023] + p[n >> 40 & 1023]
+    return (first + p[n >> 30 & 1023] + p[n >> 20 & 1023] + p[n >> 10 & 1023] + p[n & 1023])[:length]
 
 
+@lru_cache(maxsize=1024)
 def study_hash(study_uid: str) -> str:
     """How a study's folders end."""
     return short_hash(study_uid, 12)
@@ -55,15 +65,17 @@ def _number(value: object, digits: int) -> str:
 def relative_path(header: Header) -> str:
     """Path below the archive's folder, with `/`: 92 characters at most, of [a-z0-9-./] only."""
     found = header.attributes
-    modality = "".join(c for c in str(found["Modality"]).lower() if c in _LETTERS)[:10] or "x"
-    return "/".join(
-        (
-            STUDIES,
-            f"{found['StudyDate'] or 'undated'}-{study_hash(header.study_uid)}",
-            f"{_number(found['SeriesNumber'], 4)}-{modality}-{short_hash(header.series_uid, 12)}",
-            f"{_number(found['InstanceNumber'], 6)}-{short_hash(header.sop_instance_uid, 16)}.dcm",
-        )
+    folder = _series_folder(
+        found["StudyDate"], header.study_uid, found["SeriesNumber"], found["Modality"], header.series_uid
     )
+    return f"{folder}/{_number(found['InstanceNumber'], 6)}-{short_hash(header.sop_instance_uid, 16)}.dcm"
+
+
+@lru_cache(maxsize=1024)
+def _series_folder(date: str, study_uid: str, number: object, modality: str, series_uid: str) -> str:
+    letters = "".join(c for c in str(modality).lower() if c in _LETTERS)[:10] or "x"
+    study = f"{date or 'undated'}-{study_hash(study_uid)}"
+    return f"{STUDIES}/{study}/{_number(number, 4)}-{letters}-{short_hash(series_uid, 12)}"
 
 
 def lay_out(folder: Path) -> None:
@@ -100,7 +112,7 @@ def _write_format(folder: Path) -> None:
         )
 
 
-def cannot_write(folder: Path, error: OSError) -> str:
+def cannot_write(folder: Path | str, error: OSError) -> str:
     """What a person reads when the disk says no. The reason first: an Error Comment has 64 characters."""
     reason = error.strerror or str(error)
     return f"the archive cannot be written: {reason}. Check permissions and free space of {folder}"
@@ -119,7 +131,7 @@ def make_folders(folder: Path, below: Path, safe: bool) -> None:
         missing.append(folder)
         folder = folder.parent
     for one in reversed(missing):
-        one.mkdir(exist_ok=True, mode=FOLDER_MODE)
+        make_folder(one, below)
         if safe:
             system.sync_folder(one.parent)
 
@@ -129,7 +141,7 @@ def append_line(path: Path, line: bytes, sync: bool) -> None:
 
     What a power cut left half stays a line of its own.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | system.BINARY, FILE_MODE)
+    descriptor = open_file(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
     try:
         size = os.fstat(descriptor).st_size
         torn = size and system.read_at(descriptor, 1, size - 1) != b"\n"

@@ -38,6 +38,8 @@ class Gap:
     missing: int
     """At least so many instances; 0 where that cannot be told."""
     sentence: str
+    numbers: str = ""
+    """Which instance numbers are missing, as `3, 12–14`; empty where that cannot be told."""
 
     def __str__(self) -> str:
         return self.sentence
@@ -82,6 +84,18 @@ def number_gaps(series_uid: str, name: str, instances: Sequence[Numbered]) -> li
     return gaps + _seldom(series_uid, name, numbers)
 
 
+def ranges(numbers: Sequence[int]) -> str:
+    """Rising numbers as `3, 12–14`; some of the first."""
+    runs: list[list[int]] = []
+    for one in numbers:
+        if runs and one == runs[-1][-1] + 1:
+            runs[-1][1:] = [one]
+        else:
+            runs.append([one])
+    named = ["–".join(map(str, run)) for run in runs[:MOST_NAMED]]
+    return ", ".join(named) + (" …" if len(runs) > MOST_NAMED else "")
+
+
 def _holes(series_uid: str, name: str, numbers: Sequence[int], of: str) -> list[Gap]:
     ordered = sorted(numbers)
     first, last, count = ordered[0], ordered[-1], len(ordered)
@@ -104,7 +118,7 @@ def _holes(series_uid: str, name: str, numbers: Sequence[int], of: str) -> list[
         there = set(ordered)
         missing = [one for one in range(first, last) if one not in there]
         what = f"{name}: {_instances(absent)} missing{of}: number {_listed(missing)} of {first} to {last}."
-        gaps.append(Gap(series_uid, "instance numbers", True, absent, what))
+        gaps.append(Gap(series_uid, "instance numbers", True, absent, what, ranges(missing)))
     if first > 1:
         gaps.append(_doubt(series_uid, f"{name}: the instance numbers{of} begin at {first}."))
     return gaps

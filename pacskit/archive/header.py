@@ -64,6 +64,11 @@ def _tag(keyword: str) -> int:
 _SHARED_TAGS = tuple(_tag(keyword) for keyword in _SHARED_KEYWORDS)
 
 
+@lru_cache(maxsize=256)
+def _quoted(text: str) -> str:
+    return json.dumps(text)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
     """From whom an instance came, and when."""
@@ -86,10 +91,14 @@ class Origin:
     def received_ms(self) -> int:
         return round(self.received_at * 1000)
 
-    def private(self) -> bytes:
-        """What stands in (0002,0102), so that the index can be built again."""
-        content = {"received_ms": self.received_ms, "received_from": self.received_from}
-        return json.dumps(content, separators=(",", ":")).encode("ascii")
+    def private(self, size: int = -1) -> bytes:
+        """What stands in (0002,0102), so that the index can be built again: a JSON object.
+
+        `size`: bytes of the data set, where they are known; a file that was cut by a kill has fewer.
+        """
+        more = f',"size":{size}' if size >= 0 else ""
+        who = _quoted(self.received_from)
+        return f'{{"received_ms":{self.received_ms},"received_from":{who}{more}}}'.encode("ascii")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +122,14 @@ class Header:
     @property
     def study_uid(self) -> str:
         return str(self.attributes["StudyInstanceUID"])
+
+
+def size_of(head: FileHead) -> int | None:
+    """Bytes of the data set that stand in the file; None where it was stored without knowing them."""
+    try:
+        return int(json.loads(head.private.rstrip(b"\0 "))["size"])
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        return None
 
 
 def receipt(head: FileHead, fallback_ms: int) -> tuple[int, str]:

@@ -6,6 +6,7 @@ import io
 import os
 import time
 
+from pacskit.archive.duplicates import Arrived
 from pacskit.archive.files import INCOMING
 from pacskit.archive.header import Header, Origin, receipt
 from pacskit.archive.import_journal import Entry, Mark
@@ -95,9 +96,8 @@ class Copying:
                 return None
             received = receipt(source.head, 0) if source.head.private else (milliseconds(now), IMPORT)
             header = Header(source.attributes, source.transfer_syntax_uid, *received)
-            return _was_here(
-                self._shelf.keeper.keep(part, source.descriptor, header, source.head.offset, source.close)
-            )
+            arrived = Arrived(str(part), source.descriptor, header, source.head.offset, source.size)
+            return _was_here(self._shelf.keeper.keep(arrived, source.close))
         finally:
             part.unlink(missing_ok=True)
             self._shelf.linking.discard(part)

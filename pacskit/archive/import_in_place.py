@@ -108,8 +108,7 @@ def read_in_place(path: str, entry: Entry) -> Row:
 def _check_same(source: Source, header: Header, there: Path) -> None:
     """Raises Unfit unless both hold the same instance, OSError where one cannot be read."""
     with open(source.path, "rb", buffering=0) as file:
-        path = Path(source.path)
-        arrived = Arrived(path, file.fileno(), header, source.head.offset, source.size)
+        arrived = Arrived(source.path, file.fileno(), header, source.head.offset, source.size)
         verdict, _ = compare(there, arrived)
     if verdict is not Verdict.SAME:
         damaged = verdict is Verdict.DAMAGED

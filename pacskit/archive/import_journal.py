@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Literal
 
 from pacskit import system
-from pacskit.archive.files import FILE_MODE, cannot_write
+from pacskit.archive.access import open_file
+from pacskit.archive.files import cannot_write
 from pacskit.archive.import_report import How
 from pacskit.errors import ArchiveError
 
@@ -51,8 +52,7 @@ class ImportJournal:
         """Folder → (offset, length) of its lines, in order: the content stays on the disk."""
         new = not self.path.exists()
         try:
-            flags = os.O_RDWR | os.O_CREAT | system.BINARY
-            self._descriptor = os.open(self.path, flags, FILE_MODE)
+            self._descriptor = open_file(self.path, os.O_RDWR | os.O_CREAT)
             self._end = self._read_through()
             if new and safe:
                 system.sync_folder(archive)

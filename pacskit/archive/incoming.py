@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import os
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
+from zlib import crc32
 
 from pacskit import system
 from pacskit.archive.checksums import fill_crc, with_crc_room
-from pacskit.archive.files import FILE_MODE, INCOMING, cannot_write
+from pacskit.archive.duplicates import Arrived
+from pacskit.archive.elements import FIRST_PIECE, Read
+from pacskit.archive.files import cannot_write
 from pacskit.archive.header import Header, Origin, check_command, read_attributes
 from pacskit.errors import ArchiveError
 from pacskit.imaging.part10 import file_head
@@ -20,18 +22,18 @@ from pacskit.imaging.part10 import file_head
 UNFINISHED = b"pacskit: unfinished"
 """Stands in the preamble until the whole data set is there: one that was cut between two elements reads
 like a whole one, and must not be adopted after a kill."""
+Buffer = bytes | memoryview
 ROOM_AGAIN = 64 << 20
 """Bytes of one instance between two looks at the free space."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(NamedTuple):
     """An instance that is safe in the archive."""
 
     sop_instance_uid: str
     study_uid: str
     series_uid: str
-    path: Path
+    file: str
     bytes: int
     """Size of the file."""
     duplicate: bool = False
@@ -39,121 +41,211 @@ class Stored:
     aside: bool = False
     """Another content is stored under its UID: this one is kept apart, and not served."""
 
+    @property
+    def path(self) -> Path:
+        return Path(self.file)
+
 
 class Keep(Protocol):
-    """The archive's side of a commit: judge duplicates, rename, queue the row."""
+    """The archive's side: judge duplicates, rename, queue the row; then tell who listens."""
 
-    def __call__(
-        self, part: Path, descriptor: int, header: Header, data_offset: int, close: Callable[[], None]
-    ) -> Stored: ...
+    def place(self, arrived: Arrived, close: Callable[[], None]) -> Stored: ...
+    def tell(self, stored: Stored, received_from: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """What all instances on their way into one archive have in common."""
+
+    archive: str
+    """Its folder."""
+    keep: Keep
+    ended: Callable[[Incoming], None]
+    room: Callable[[], None]
+    """Raises ArchiveError where the disk gets full."""
+    create: Callable[[str], int]
+    """Makes a part file and opens it to write and read. Raises OSError."""
+    crc: bool
+    """Whether the crc32 is made meanwhile."""
 
 
 class Incoming:
-    """Not for two threads at once. `commit()` or `discard()` ends it; the part file is gone after either."""
+    """Not for two threads at once. `commit()`, `close()` or `discard()` ends it; then the part file is gone.
+
+    A small instance that comes whole before anything had to be written is judged in memory and written by
+    one call; of a larger one the file grows as it comes.
+    """
+
+    __slots__ = (
+        *("_crc", "_descriptor", "_head", "_intake", "_origin", "_over", "_room_at", "_size"),
+        *("_sop_class_uid", "_sop_instance_uid", "_source_ae", "_start", "_stored"),
+        *("_transfer_syntax_uid", "part"),
+    )
 
     def __init__(
         self,
-        folder: Path,
-        keep: Keep,
-        ended: Callable[[Incoming], None],
+        intake: Intake,
+        part: str,
         sop_class_uid: str,
         sop_instance_uid: str,
         transfer_syntax_uid: str,
         origin: Origin,
         source_ae: str = "",
-        *,
-        room: Callable[[], None],
-        crc: bool,
     ) -> None:
-        """`room()` raises ArchiveError where the disk gets full; `crc`: whether the crc32 is made meanwhile.
-
-        Opens the part file and writes its head. Raises ArchiveError where that cannot be done."""
-        self._folder, self._keep, self._ended = folder, keep, ended
+        """`part`: the file's path while it comes; nobody else has it."""
+        self._intake, self.part = intake, part
         self._sop_class_uid, self._sop_instance_uid = sop_class_uid, sop_instance_uid
-        self._transfer_syntax_uid, self._origin = transfer_syntax_uid, origin
-        self.part = folder / f"{INCOMING}/{os.urandom(12).hex()}.part"
-        head = file_head(
-            sop_class_uid=sop_class_uid,
-            sop_instance_uid=sop_instance_uid,
-            transfer_syntax_uid=transfer_syntax_uid,
-            source_ae=origin.calling_ae or source_ae,
+        self._transfer_syntax_uid, self._origin, self._source_ae = transfer_syntax_uid, origin, source_ae
+        self._room_at = ROOM_AGAIN
+        self._crc = 0 if intake.crc else -1
+        """-1: none is made."""
+        self._descriptor = -1
+        self._head, self._start = b"", b""
+        self._size = 0
+        self._over = False
+        self._stored: Stored | None = None
+
+    def write(self, buffers: Sequence[Buffer]) -> None:
+        """Append to the data set. Raises ArchiveError (disk full, ...); `discard()` follows then."""
+        pieces = list(buffers)
+        if self._crc >= 0:
+            for piece in pieces:
+                self._crc = crc32(piece, self._crc)
+        if self._descriptor < 0:
+            self._start = _first(pieces)
+            self._head = self._make_head()
+            self._open(UNFINISHED + self._head[len(UNFINISHED) :], pieces)
+            return
+        try:
+            self._size += system.write_all(self._descriptor, pieces)
+        except OSError as error:
+            raise ArchiveError(cannot_write(self._intake.archive, error)) from error
+        if self._size >= self._room_at:
+            self._room_at = self._size + ROOM_AGAIN
+            self._intake.room()
+
+    def commit(self, buffers: Sequence[Buffer] = ()) -> Stored:
+        """`place`, then `close`."""
+        try:
+            return self.place(buffers)
+        finally:
+            self.close()
+
+    def place(self, buffers: Sequence[Buffer] = ()) -> Stored:
+        """Append the last buffers, check, make safe, and put into its place (PS3.4 B.2.3 for the statuses).
+
+        Then its sender may be told; `close` does what can wait. Raises Refused 0xC000 (not understood),
+        0xA900 (UIDs missing, wrong or not the command's), 0xC001 (another content has this UID, where
+        `archive.duplicates` is first), or ArchiveError (0xA700).
+        """
+        try:
+            header = self._written(buffers) if self._descriptor >= 0 else self._at_once(buffers)
+            arrived = Arrived(self.part, self._descriptor, header, len(self._head), self._size)
+            stored = self._stored = self._intake.keep.place(arrived, self._close)
+            return stored
+        except OSError as error:
+            raise ArchiveError(cannot_write(self._intake.archive, error)) from error
+
+    def _at_once(self, buffers: Sequence[Buffer]) -> Header:
+        """Nothing is written yet: what is refused never is."""
+        start, size = _first(buffers), sum(map(len, buffers))
+        header = self._read_header(_reader(start, size, buffers), 0, size)
+        if self._crc >= 0:
+            for piece in buffers:
+                self._crc = crc32(piece, self._crc)
+        self._head = self._make_head(size)
+        self._open(fill_crc(self._head, self._crc) if self._crc >= 0 else self._head, list(buffers))
+        return header
+
+    def _written(self, buffers: Sequence[Buffer]) -> Header:
+        if buffers:
+            self.write(buffers)
+        start, offset, descriptor = self._start, len(self._head), self._descriptor
+
+        def read(size: int, at: int) -> bytes:
+            begin = at - offset
+            if begin + size <= len(start):
+                return start[begin : begin + size]
+            return system.read_at(descriptor, size, at)
+
+        header = self._read_header(read, offset, self._size)
+        head = fill_crc(self._head, self._crc) if self._crc >= 0 else bytes(len(UNFINISHED))
+        system.write_at(descriptor, head, 0)
+        return header
+
+    def _read_header(self, read: Read, offset: int, size: int) -> Header:
+        attributes = read_attributes(read, offset, size, self._transfer_syntax_uid)
+        check_command(attributes, self._sop_class_uid, self._sop_instance_uid)
+        origin = self._origin
+        return Header(attributes, self._transfer_syntax_uid, origin.received_ms, origin.received_from)
+
+    def _make_head(self, size: int = -1) -> bytes:
+        """`size` of the data set, where it is known before the first byte is written."""
+        origin = self._origin
+        private = origin.private(size)
+        return file_head(
+            sop_class_uid=self._sop_class_uid,
+            sop_instance_uid=self._sop_instance_uid,
+            transfer_syntax_uid=self._transfer_syntax_uid,
+            source_ae=origin.calling_ae or self._source_ae,
             sending_ae=origin.calling_ae,
             receiving_ae=origin.called_ae,
             source_address=origin.address,
             receiving_address=origin.receiving_address,
-            private=with_crc_room(origin.private()) if crc else origin.private(),
+            private=with_crc_room(private) if self._crc >= 0 else private,
         )
-        self._final_head = head if crc else b""
-        self._room, self._room_at, self._crc = room, ROOM_AGAIN, 0
-        self._head_size = self._size = len(head)
-        try:
-            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | system.BINARY
-            self._descriptor = os.open(self.part, flags, FILE_MODE)
-        except OSError as error:
-            raise ArchiveError(cannot_write(folder, error)) from error
-        self._head: bytes | None = UNFINISHED + head[len(UNFINISHED) :]
-        self._over = self._moved = False
 
-    def write(self, buffers: Sequence[bytes | memoryview]) -> None:
-        """Append to the data set. Raises ArchiveError (disk full, ...); `discard()` follows then."""
-        pieces: list[bytes | memoryview] = list(buffers)
-        if self._final_head:
-            for piece in pieces:
-                self._crc = zlib.crc32(piece, self._crc)
-        if self._head is not None:
-            pieces.insert(0, self._head)
-            self._head = None
-            self._size = 0
+    def _open(self, head: bytes, pieces: list[Buffer]) -> None:
+        """The part file is made, and filled with this."""
+        pieces.insert(0, head)
         try:
-            self._size += system.write_all(self._descriptor, pieces)
+            self._descriptor = self._intake.create(self.part)
+            self._size = system.write_all(self._descriptor, pieces)
         except OSError as error:
-            raise ArchiveError(cannot_write(self._folder, error)) from error
-        if self._size >= self._room_at:
-            self._room_at = self._size + ROOM_AGAIN
-            self._room()
-
-    def commit(self) -> Stored:
-        """Check, make safe, and put into its place (PS3.4 B.2.3 for the statuses).
-
-        Raises Refused 0xC000 (not understood), 0xA900 (UIDs missing, wrong or not the command's), 0xC001
-        (another content has this UID, where `archive.duplicates` is first), or ArchiveError (0xA700).
-        """
-        try:
-            if self._head is not None:
-                self.write([])
-            descriptor = self._descriptor
-            attributes = read_attributes(
-                lambda size, offset: system.read_at(descriptor, size, offset),
-                self._head_size,
-                self._size,
-                self._transfer_syntax_uid,
-            )
-            check_command(attributes, self._sop_class_uid, self._sop_instance_uid)
-            origin = self._origin
-            header = Header(attributes, self._transfer_syntax_uid, origin.received_ms, origin.received_from)
-            head = fill_crc(self._final_head, self._crc) or bytes(len(UNFINISHED))
-            system.write_at(descriptor, head, 0)
-            stored = self._keep(self.part, descriptor, header, self._head_size, self._close)
-            self._moved = not stored.duplicate
-            return stored
-        except OSError as error:
-            raise ArchiveError(cannot_write(self._folder, error)) from error
-        finally:
-            self.discard()
+            raise ArchiveError(cannot_write(self._intake.archive, error)) from error
 
     def _close(self) -> None:
-        """Before the rename: Windows renames no open file."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
 
-    def discard(self) -> None:
-        """Throw it away. Safe to call again, and after `commit()`."""
+    def close(self) -> None:
+        """The end: what was placed is told, anything else thrown away. Safe to call again."""
         if self._over:
             return
         self._over = True
         self._close()
-        if not self._moved:
+        stored = self._stored
+        if (stored is None or stored.duplicate) and self._head:
             with contextlib.suppress(OSError):
-                self.part.unlink(missing_ok=True)
-        self._ended(self)
+                os.unlink(self.part)
+        if stored is not None:
+            self._intake.keep.tell(stored, self._origin.received_from)
+        self._intake.ended(self)
+
+    discard = close
+    """Before `place`: throw it away."""
+
+
+def _first(pieces: Sequence[Buffer]) -> bytes:
+    """The beginning of the data set, where the header is: at most what is read first."""
+    first, size = [], 0
+    for piece in pieces:
+        first.append(piece[: FIRST_PIECE - size])
+        size += len(first[-1])
+        if size == FIRST_PIECE:
+            break
+    return bytes(first[0]) if len(first) == 1 else b"".join(first)
+
+
+def _reader(start: bytes, size: int, pieces: Sequence[Buffer]) -> Read:
+    """Reads from what is in memory; all of it is copied together only where more than the start is read."""
+
+    def read(length: int, at: int) -> bytes:
+        if at == 0 and (length == len(start) or size == len(start)):
+            return start
+        if at + length <= len(start):
+            return start[at : at + length]
+        return b"".join(pieces)[at : at + length]
+
+    return read

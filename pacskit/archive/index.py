@@ -24,6 +24,7 @@ from pacskit.archive.migration import prepare
 from pacskit.archive.reader import IndexReader
 from pacskit.archive.removal import Removed, refresh, remove
 from pacskit.archive.rows import Ledger, Row, driver
+from pacskit.archive.uid_filter import UidFilter
 from pacskit.errors import ArchiveError
 
 __all__ = ["IndexReader", "IndexWriter"]
@@ -33,6 +34,7 @@ log = logging.getLogger(__name__)
 QUEUE_LIMIT = 10_000
 """Rows that may wait; a receiver that is faster than the index waits then."""
 BATCH = 500
+LEARN_AT_ONCE = 2000
 GATHER_SECONDS = 0.02
 """How long a row may wait for others to be committed with, where nobody drains."""
 FULL_SECONDS = 1.0
@@ -109,14 +111,44 @@ class IndexWriter(IndexReader):
         self.failure = ""
         self.dead = False
         """Whether a failure is for good; a full disk is none, it is tried again."""
+        self._known = UidFilter()
         self._thread = threading.Thread(target=self._run, name="pacskit-index", daemon=True)
         self._thread.start()
+        self._learning = self._learn()
 
     def _prepare(self, path: Path, extra: Sequence[str]) -> bool:
         with self._writing.connect() as connection:
             driver(connection).execute("PRAGMA journal_mode=WAL")
         with self._writing.begin() as connection:
             return prepare(connection, path, extra)
+
+    def _learn(self) -> threading.Thread:
+        """Tell the filter which UIDs are here; until then, each is asked of the index."""
+        known = self._known = UidFilter()
+        thread = threading.Thread(target=self._tell, args=(known,), name="pacskit-uids", daemon=True)
+        thread.start()
+        return thread
+
+    def _tell(self, known: UidFilter) -> None:
+        try:
+            for uids in self.uids(LEARN_AT_ONCE):
+                if self._closing or known is not self._known:
+                    return
+                known.add(uids)
+        except ArchiveError as error:
+            log.warning("duplicates are asked of the index: %s", error)
+        else:
+            known.complete = True
+
+    def path_of(self, sop_instance_uid: str) -> str:
+        """As the reader's; that one is not here is mostly known without asking."""
+        return "" if self._known.lacks(sop_instance_uid) else super().path_of(sop_instance_uid)
+
+    @property
+    def queued(self) -> int:
+        """Rows that are not committed yet; asked without the lock, so the earlier figure first."""
+        done = self._done
+        return self._queued - done
 
     def put(self, row: Row) -> None:
         """Queue a row; waits while the queue is full. Raises ArchiveError once the writer has died."""
@@ -190,6 +222,7 @@ class IndexWriter(IndexReader):
                 self._ledger.forget()
                 with self._writing.begin() as connection:
                     yield connection
+                self._learning = self._learn()
         except (SQLAlchemyError, sqlite3.Error) as error:
             raise ArchiveError(f"the index {self.path} cannot be written: {reason(error)}") from error
 
@@ -209,6 +242,7 @@ class IndexWriter(IndexReader):
     def write_now(self, batch: Sequence[_Item]) -> dict[str, str]:
         """One batch in this thread, past the queue, nobody told; returns the new conflicts."""
         with self._one_writer, self._begin() as raw:
+            self._known.add([item.header.sop_instance_uid for item in batch if isinstance(item, Row)])
             return self._write(raw, batch)
 
     def _run(self) -> None:
@@ -277,5 +311,6 @@ class IndexWriter(IndexReader):
             self._closing = True
             self._changed.notify_all()
         self._thread.join()
+        self._learning.join()
         super().close()
         self._writing.dispose()

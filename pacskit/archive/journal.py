@@ -1,6 +1,6 @@
 """What persons said of studies: an append-only file, a JSON object a line, kept by every rebuild.
 
-{"at": seconds since 1970, "what": "checked", "study_uid": "1.2.3", "value": true}
+{"at": seconds since 1970, "what": "checked" or "protected", "study_uid": "1.2.3", "value": true}
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from pacskit.archive.files import JOURNAL, append_line, cannot_write
 from pacskit.errors import ArchiveError
 
-CHECKED = "checked"
+CHECKED, PROTECTED = "checked", "protected"
 
 
 def read_journal(folder: Path) -> Iterator[dict[str, Any]]:
@@ -37,9 +37,18 @@ def read_journal(folder: Path) -> Iterator[dict[str, Any]]:
 
 def checked_studies(folder: Path) -> frozenset[str]:
     """UIDs of the studies whose last mark says that they are checked."""
+    return _marked(folder, CHECKED)
+
+
+def protected_studies(folder: Path) -> frozenset[str]:
+    """UIDs of the studies that retention must not touch."""
+    return _marked(folder, PROTECTED)
+
+
+def _marked(folder: Path, what: str) -> frozenset[str]:
     found: dict[str, bool] = {}
     for entry in read_journal(folder):
-        if entry.get("what") == CHECKED:
+        if entry.get("what") == what:
             found[str(entry.get("study_uid"))] = bool(entry.get("value"))
     return frozenset(uid for uid, value in found.items() if value)
 

@@ -6,6 +6,7 @@ Files are the truth: data on the disk, rename, names on the disk, then the answe
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -34,16 +35,28 @@ ATTEMPTS = 3
 """To rename into a folder that a deletion may take away at the same moment."""
 
 Policy = Literal["aside", "first", "replace"]
+_Rename = Callable[[str, str], None]
 
 
 class _Claim:
     """A UID whose row is not committed yet: being stored (path empty), or stored and queued."""
 
-    __slots__ = ("decided", "path")
+    __slots__ = ("_undecided", "path")
 
     def __init__(self) -> None:
-        self.decided = threading.Event()
+        self._undecided = threading.Lock()  # an Event costs ten times as much
+        self._undecided.acquire()
         self.path = ""
+
+    def decide(self, path: str = "") -> None:
+        """Where it is stored; empty where it is not."""
+        self.path = path
+        self._undecided.release()
+
+    def wait(self) -> str:
+        """The path, once it is decided."""
+        with self._undecided:
+            return self.path
 
 
 class Keeper:
@@ -63,15 +76,20 @@ class Keeper:
         self._marks, self._trash, self._safe, self.policy = marks, trash, safe, policy
         self._claims: dict[str, _Claim] = {}
         self._lock = threading.Lock()
-        self._synced: set[Path] = set()
+        self._path = str(folder)
+        self._synced: set[str] = set()
         """Series folders whose own names are known to be on the disk."""
 
-    def keep(
-        self, part: Path, descriptor: int, header: Header, data_offset: int, close: Callable[[], None]
-    ) -> Stored:
+    def keep(self, arrived: Arrived, close: Callable[[], None]) -> Stored:
+        """`place`, and tell who listens."""
+        stored = self.place(arrived, close)
+        self.tell(stored, arrived.header.received_from)
+        return stored
+
+    def place(self, arrived: Arrived, close: Callable[[], None]) -> Stored:
         """Raises Refused 0xC001 where another content has this UID, ArchiveError where the disk says no."""
         self._index.check()
-        arrived = Arrived(part, descriptor, header, data_offset, os.fstat(descriptor).st_size)
+        header = arrived.header
         uid = header.sop_instance_uid
         while True:
             claim, there = self._claim(uid)
@@ -79,7 +97,7 @@ class Keeper:
                 break
             verdict, size = compare(self._folder / there, arrived)
             if verdict is Verdict.SAME:
-                return self._told(header, there, size, True)
+                return self._stored(header, there, size, True)
             if verdict is Verdict.OTHER and self.policy != "replace":
                 return self._other(there, arrived, close)
             self._index.drain()  # to take its place, its row has to be there
@@ -92,8 +110,7 @@ class Keeper:
         if stored.duplicate or stored.aside:
             self._withdraw(uid, claim)
         else:
-            claim.path = relative
-            claim.decided.set()
+            claim.decide(relative)
         return stored
 
     def keep_in_place(self, header: Header, path: str, size: int) -> str:
@@ -114,9 +131,8 @@ class Keeper:
         except BaseException:
             self._withdraw(uid, claim)
             raise
-        claim.path = path
-        claim.decided.set()
-        self._told(header, path, size, False)
+        claim.decide(path)
+        self.tell(self._stored(header, path, size), header.received_from)
         return ""
 
     @contextmanager
@@ -135,9 +151,8 @@ class Keeper:
 
     def committed(self, rows: list[Row]) -> None:
         """The rows are in the index: their claims are no longer needed."""
-        with self._lock:
-            for row in rows:
-                self._claims.pop(row.header.sop_instance_uid, None)
+        for row in rows:
+            self._claims.pop(row.header.sop_instance_uid, None)
 
     def path_of(self, uid: str) -> str:
         """The relative path that the index has; empty where it has none."""
@@ -145,31 +160,31 @@ class Keeper:
 
     def _claim(self, uid: str) -> tuple[_Claim | None, str]:
         """This thread's own claim, or the path of what another stored and the index does not have yet."""
+        claim = _Claim()
         while True:
-            with self._lock:
-                other = self._claims.get(uid)
-                if other is None:
-                    claim = self._claims[uid] = _Claim()
-                    return claim, ""
-            other.decided.wait()
-            if other.path:
-                return None, other.path
+            other = self._claims.setdefault(uid, claim)  # one step for all threads
+            if other is claim:
+                return claim, ""
+            if path := other.wait():
+                return None, path
             # the other one failed, or was none to keep, and took its claim away: this one may try
 
     def _withdraw(self, uid: str, claim: _Claim) -> None:
         with self._lock:
             if self._claims.get(uid) is claim:
                 del self._claims[uid]
-        claim.decided.set()
+        claim.decide()
 
     def _decide(self, arrived: Arrived, relative: str, close: Callable[[], None]) -> Stored:
         there = self.path_of(arrived.header.sop_instance_uid)
-        if not there and not os.path.exists(f"{self._folder}/{relative}"):
-            return self._store(arrived, relative, "", Verdict.GONE, close)
-        there = there or relative
+        if not there:
+            try:
+                return self._store_new(arrived, relative, close)
+            except FileExistsError:
+                there = relative  # a file that the index does not know
         verdict, size = compare(self._folder / there, arrived)
         if verdict is Verdict.SAME:
-            return self._told(arrived.header, there, size, True)
+            return self._stored(arrived.header, there, size, True)
         if verdict is Verdict.OTHER and self.policy != "replace":
             return self._other(there, arrived, close)
         return self._store(arrived, relative, there, verdict, close)
@@ -193,9 +208,22 @@ class Keeper:
                 )
             )
             self._events.publish(StudiesChanged(study_uids=frozenset((study_uid,))))
-        return Stored(
-            header.sop_instance_uid, study_uid, header.series_uid, path, arrived.size, not new, aside=True
-        )
+        uid = header.sop_instance_uid
+        return Stored(uid, study_uid, header.series_uid, str(path), arrived.size, not new, aside=True)
+
+    def _store_new(self, arrived: Arrived, relative: str, close: Callable[[], None]) -> Stored:
+        """The way of nearly all. Raises FileExistsError; then what arrived is still as it was."""
+        header = arrived.header
+        mark = Mark(study_folder(relative), header.study_uid)
+        self._marks.begin(mark)
+        try:
+            if self._safe:
+                system.sync_data(arrived.descriptor)
+            self._place(arrived.part, f"{self._path}/{relative}", system.rename_new, close)
+            self._put(Row(header, relative, arrived.size))
+        finally:
+            self._marks.end(mark)
+        return self._stored(header, relative, arrived.size)
 
     def _store(
         self, arrived: Arrived, relative: str, there: str, verdict: Verdict, close: Callable[[], None]
@@ -203,31 +231,33 @@ class Keeper:
         """Put it into its place; what is `there` under its UID leaves before."""
         header = arrived.header
         marks = [Mark(study_folder(relative), header.study_uid)]
-        if there and study_folder(there) not in ("", marks[0].folder):
+        if study_folder(there) not in ("", marks[0].folder):
             marks.append(Mark(study_folder(there), self._study_of(there)))
         with self._marks.hold(*marks):
             if self._safe:
                 system.sync_data(arrived.descriptor)
-            close()
-            if there:
-                forget_sums(self._folder, {there, relative})
-            left = self._leave(there, verdict) if there else None
+            forget_sums(self._folder, {there, relative})
+            left = self._leave(there, verdict)
             try:
-                self._place(arrived.part, self._folder / relative)
-                try:
-                    if there:
-                        self._index.remove([header.sop_instance_uid])
-                    self._index.put(Row(header, relative, arrived.size))
-                except BaseException:  # its sender is told that it failed: then it must not be here either
-                    with contextlib.suppress(OSError):
-                        (self._folder / relative).unlink()
-                    raise
+                self._place(arrived.part, f"{self._path}/{relative}", os.rename, close)
+                self._put(Row(header, relative, arrived.size), instead=True)
             except BaseException:
                 if left is not None:
                     with contextlib.suppress(OSError):
                         left.rename(self._folder / there)
                 raise
-        return self._told(header, relative, arrived.size, False)
+        return self._stored(header, relative, arrived.size)
+
+    def _put(self, row: Row, instead: bool = False) -> None:
+        """Queue the row of a file in its place; `instead` of the one that the UID has."""
+        try:
+            if instead:
+                self._index.remove([row.header.sop_instance_uid])
+            self._index.put(row)
+        except BaseException:  # its sender is told that it failed: then it must not be here either
+            with contextlib.suppress(OSError):
+                os.unlink(f"{self._path}/{row.path}")
+            raise
 
     def _study_of(self, there: str) -> str:
         try:
@@ -251,51 +281,62 @@ class Keeper:
             system.sync_folder(target.parent)
         return target
 
-    def _place(self, part: Path, target: Path) -> None:
+    def _place(self, part: str, target: str, rename: _Rename, close: Callable[[], None]) -> None:
         """Raises OSError; then the file is not there."""
+        if system.CLOSE_TO_RENAME:
+            if rename is not os.rename and os.path.exists(target):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target)
+            close()
+        series = target.rpartition("/")[0]
         for attempt in range(ATTEMPTS):
             try:
-                return self._rename(part, target)
+                return self._rename(part, target, series, rename)
             except FileNotFoundError:
                 with self._lock:
-                    self._synced.discard(target.parent)
+                    self._synced.discard(series)
                 if attempt == ATTEMPTS - 1:
                     raise
-                make_folders(target.parent, self._folder / STUDIES, self._safe)
+                make_folders(Path(series), self._folder / STUDIES, self._safe)
         raise AssertionError
 
-    def _rename(self, part: Path, target: Path) -> None:
+    def _rename(self, part: str, target: str, series: str, rename: _Rename) -> None:
         if not self._safe:
-            os.rename(part, target)
+            rename(part, target)
             return
-        series = target.parent
         if series not in self._synced:
-            make_folders(series, self._folder / STUDIES, True)
+            folder = Path(series)
+            make_folders(folder, self._folder / STUDIES, True)
             # also where another thread made them: its sync may still be under way
-            system.sync_folder(series.parent.parent)
-            system.sync_folder(series.parent)
-        part.rename(target)
+            system.sync_folder(folder.parent.parent)
+            system.sync_folder(folder.parent)
+        rename(part, target)
         try:
             system.sync_folder(series)
         except OSError:
             with contextlib.suppress(OSError):
-                target.unlink()
+                os.unlink(target)
             raise
         with self._lock:
             if len(self._synced) >= KNOWN_FOLDERS:
                 self._synced.clear()
             self._synced.add(series)
 
-    def _told(self, header: Header, relative: str, size: int, duplicate: bool) -> Stored:
-        uid, series, study = header.sop_instance_uid, header.series_uid, header.study_uid
+    def tell(self, stored: Stored, received_from: str) -> None:
+        """An event of what is in its place."""
+        if stored.aside:
+            return  # that has an event of its own
         self._events.publish(
             InstanceStored(
-                sop_instance_uid=uid,
-                series_uid=series,
-                study_uid=study,
-                received_from=header.received_from,
-                bytes=size,
-                duplicate=duplicate,
+                sop_instance_uid=stored.sop_instance_uid,
+                series_uid=stored.series_uid,
+                study_uid=stored.study_uid,
+                received_from=received_from,
+                bytes=stored.bytes,
+                duplicate=stored.duplicate,
             )
         )
-        return Stored(uid, study, series, self._folder / relative, size, duplicate)
+
+    def _stored(self, header: Header, relative: str, size: int, duplicate: bool = False) -> Stored:
+        found, file = header.attributes, f"{self._path}/{relative}"
+        uids = (found["SOPInstanceUID"], found["StudyInstanceUID"], found["SeriesInstanceUID"])
+        return Stored(*uids, file, size, duplicate)

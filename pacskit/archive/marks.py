@@ -14,14 +14,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from pacskit import system
-from pacskit.archive.files import DIRTY, FILE_MODE, FOLDER_MODE, cannot_write
+from pacskit.archive.access import make_folder, open_file
+from pacskit.archive.files import DIRTY, cannot_write
 from pacskit.errors import ArchiveError
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Mark:
+class Mark(NamedTuple):
     """A study folder's name, and the UID of the study in it."""
 
     folder: str
@@ -62,7 +63,7 @@ class Marks:
     def prepare(self, index: Path) -> list[Mark]:
         """Make the folder; returns the marks an earlier owner left, which count as this one's from now."""
         try:
-            self._folder.mkdir(exist_ok=True, mode=FOLDER_MODE)
+            make_folder(self._folder, self._archive)
             if self._safe:  # also the names of the index and its log: SQLite does not sync them
                 system.sync_folder(self._archive)
                 system.sync_folder(index.parent)
@@ -81,27 +82,32 @@ class Marks:
         held: list[Mark] = []
         try:
             for mark in marks:
-                self._begin(mark)
+                self.begin(mark)
                 held.append(mark)
             yield
         finally:
-            with self._lock:
-                for mark in held:
-                    use = self._uses[mark]
-                    use.holders -= 1
-                    use.touched = time.monotonic()
+            for mark in held:
+                self.end(mark)
 
-    def _begin(self, mark: Mark) -> None:
+    def begin(self, mark: Mark) -> None:
+        """As `hold` without its end: for whoever does so for each instance. Raises OSError."""
         if self._use(mark):
             return
         with self._changing:
             if self._use(mark):
                 return
-            os.close(os.open(self._folder / mark.name, os.O_WRONLY | os.O_CREAT | system.BINARY, FILE_MODE))
+            os.close(open_file(self._folder / mark.name, os.O_WRONLY | os.O_CREAT))
             if self._safe:
                 system.sync_folder(self._folder)
             with self._lock:
                 self._uses[mark] = _Use(1, time.monotonic())
+
+    def end(self, mark: Mark) -> None:
+        """What `begin` began."""
+        with self._lock:
+            use = self._uses[mark]
+            use.holders -= 1
+            use.touched = time.monotonic()
 
     def _use(self, mark: Mark) -> bool:
         with self._lock:
@@ -109,7 +115,6 @@ class Marks:
             if use is None:
                 return False
             use.holders += 1
-            use.touched = time.monotonic()
             return True
 
     def sweep(self, quiet: float, settle: Callable[[], None]) -> int:

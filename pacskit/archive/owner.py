@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+import os
 import threading
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
 from pacskit.archive import completeness
+from pacskit.archive.backup import Backups, backup_place, suspect
 from pacskit.archive.caretaker import Caretaker
 from pacskit.archive.deleting import Deleting
 from pacskit.archive.extra import parse
-from pacskit.archive.files import study_folder
+from pacskit.archive.files import INCOMING, study_folder
 from pacskit.archive.header import Origin
 from pacskit.archive.import_journal import IMPORTS, ImportJournal
 from pacskit.archive.import_report import How, ImportReport
 from pacskit.archive.import_shelf import IMPORT, Shelf
 from pacskit.archive.importing import Progress, import_paths
-from pacskit.archive.incoming import Incoming
+from pacskit.archive.incoming import Incoming, Intake
 from pacskit.archive.index import IndexWriter
-from pacskit.archive.journal import CHECKED, Journal
+from pacskit.archive.journal import CHECKED, PROTECTED, Journal
 from pacskit.archive.keeping import Keeper
 from pacskit.archive.lock import OwnerLock
 from pacskit.archive.marks import IN_PLACE, Marks
@@ -28,11 +31,14 @@ from pacskit.archive.place import take_place
 from pacskit.archive.rebuild import RebuildReport, rebuild, receipts_of
 from pacskit.archive.recovery import Recovered, adopt, recover
 from pacskit.archive.reindex import Reindexer, read_again
+from pacskit.archive.restoring import catch_up, mend, mended
+from pacskit.archive.retention import Retention
 from pacskit.archive.rows import Row
+from pacskit.archive.sharing import Sharing
 from pacskit.archive.space import Space
 from pacskit.archive.stable import Quiet
 from pacskit.archive.trash import Trash
-from pacskit.archive.uids import check_uid
+from pacskit.archive.uids import check_common_uid, check_uid
 from pacskit.errors import ArchiveError
 from pacskit.events import ArchiveFailed, ConflictFound, EventBus, StudiesChanged, StudyStable
 from pacskit.settings.models import ArchiveSettings
@@ -46,6 +52,8 @@ class Owner:
     ) -> None:
         """Mends what an earlier owner left. Raises ArchiveError."""
         self._folder, self._lock, self._events = folder, lock, events
+        self._parts = f"{folder}/{INCOMING}/{os.urandom(8).hex()}_"
+        self._numbers = itertools.count()
         self._under_way: set[Incoming] = set()
         self._guard = threading.Lock()
         settings = settings or ArchiveSettings()
@@ -53,6 +61,7 @@ class Owner:
         self.recovered = Recovered()
         """What the start mended."""
         self.space = Space(folder, settings.min_free, events)
+        self._sharing = Sharing(folder, settings.group)
         self.journal = Journal(folder)
         self.trash = Trash(folder, self._safe)
         marks = self._marks = Marks(folder, self._safe)
@@ -61,8 +70,10 @@ class Owner:
         self.quiet = Quiet(folder, settings.stable_after, self._stable, self._safe)
         try:
             extra = settings.extra_attributes
+            place = take_place(folder, settings.index)
+            since = mend(place, backup_place(folder, settings.backup_folder), self.recovered)
             self.index = IndexWriter(
-                take_place(folder, settings.index),
+                place,
                 self._committed,
                 self._failed,
                 extra=extra,
@@ -73,17 +84,29 @@ class Owner:
             raise
         self.reindexer = Reindexer(self.index, folder)
         self._keeper = Keeper(folder, self.index, events, marks, self.trash, self._safe, settings.duplicates)
-        self._caretaker = Caretaker(folder, events, marks, self.trash, self._settle, settings.trash_days)
+        self._intake = Intake(
+            str(folder), self._keeper, self._ended, self.space.check, self._sharing.create, self._safe
+        )
         self.deleting = Deleting(
             folder, self.index, self._keeper, marks, self.trash, self._forget, self._receipt
         )
+        self.backups = Backups(folder, self.index, settings)
+        self.retention = Retention(folder, self.index, self.deleting, events, settings)
+        chores = (self.backups, self.retention)
+        self._caretaker = Caretaker(
+            folder, events, marks, self.trash, self._settle, settings.trash_days, chores=chores
+        )
         try:
+            self._sharing.take_in(place)
             whole = self.index.new or not marks.kept
             if whole:
                 rebuild(folder, self.index, RebuildReport(), None, self._imported())
             left = marks.prepare(self.index.path)
             if not whole:
+                if since is not None:
+                    catch_up(folder, self.index, since, self._imported(), self.recovered)
                 recover(folder, self.index, left, self._safe, self._imported(), self.recovered)
+            mended(self.index)
             adopt(folder, self._busy, self._keeper.keep, self.recovered)
             self.quiet.start()  # not before: a study without rows would count as deleted
         except BaseException:
@@ -92,6 +115,7 @@ class Owner:
             raise
         self.reindexer.start()
         self._caretaker.start()
+        self._sharing.start()
 
     def incoming(
         self,
@@ -101,25 +125,17 @@ class Owner:
         origin: Origin,
         source_ae: str = "",
     ) -> Incoming:
-        check_uid(sop_class_uid, "Affected SOP Class UID")
+        check_common_uid(sop_class_uid, "Affected SOP Class UID")
         check_uid(sop_instance_uid, "Affected SOP Instance UID")
-        check_uid(transfer_syntax_uid, "Transfer Syntax UID")
+        check_common_uid(transfer_syntax_uid, "Transfer Syntax UID")
         self._caretaker.receiving()
         self.index.check()
         self.space.check()
+        part = f"{self._parts}{next(self._numbers):x}.part"
+        incoming = Incoming(
+            self._intake, part, sop_class_uid, sop_instance_uid, transfer_syntax_uid, origin, source_ae
+        )
         with self._guard:
-            incoming = Incoming(
-                self._folder,
-                self._keeper.keep,
-                self._ended,
-                sop_class_uid,
-                sop_instance_uid,
-                transfer_syntax_uid,
-                origin,
-                source_ae,
-                room=self.space.check,
-                crc=self._safe,
-            )
             self._under_way.add(incoming)
         return incoming
 
@@ -154,7 +170,11 @@ class Owner:
             imported = self._imported()
         report.adopted, report.discarded = recovered.adopted, recovered.discarded
         self.index.drain()
-        rebuild(self._folder, self.index, report, progress, imported)
+        try:
+            rebuild(self._folder, self.index, report, progress, imported)
+        except ArchiveError:
+            suspect(self.index.path)
+            raise
         self.reindexer.wake()
         return report
 
@@ -164,10 +184,18 @@ class Owner:
         self.space.min_free = settings.min_free
         self._keeper.policy = settings.duplicates
         self._caretaker.trash_days = settings.trash_days
+        self.backups.follow(settings)
+        self.retention.follow(settings)
+        self._caretaker.wake()
 
     def check(self, study_uid: str, checked: bool) -> None:
         """See Archive.check."""
         self.journal.add(CHECKED, study_uid=study_uid, value=checked)
+        self.tell_of([study_uid])
+
+    def protect(self, study_uid: str, protected: bool) -> None:
+        """See Archive.protect."""
+        self.journal.add(PROTECTED, study_uid=study_uid, value=protected)
         self.tell_of([study_uid])
 
     def _forget(self, paths: list[str]) -> None:
@@ -183,7 +211,7 @@ class Owner:
         self.index.checkpoint()
 
     def _busy(self, path: Path) -> bool:
-        return path in self._linking or any(incoming.part == path for incoming in self._under_way)
+        return path in self._linking or any(incoming.part == str(path) for incoming in self._under_way)
 
     def _ended(self, incoming: Incoming) -> None:
         self._caretaker.receiving()
@@ -216,6 +244,7 @@ class Owner:
     def _failed(self, reason: str) -> None:
         """In the index's thread. A full disk does not stop the services: senders hear A700 until it ends."""
         if self.index.dead:
+            suspect(self.index.path)
             self._events.publish(ArchiveFailed(reason=reason))
         else:
             self.space.tell_full()
@@ -224,6 +253,7 @@ class Owner:
         for incoming in list(self._under_way):
             incoming.discard()
         self._caretaker.close()
+        self._sharing.close()
         with contextlib.suppress(ArchiveError):  # then the marks stay: the next owner looks at these studies
             self._marks.sweep(0.0, self._settle)
         self.quiet.close()

@@ -21,7 +21,8 @@ import platformdirs
 import psutil
 
 from pacskit import system
-from pacskit.archive.files import FILE_MODE, FOLDER_MODE, INDEX, cannot_write
+from pacskit.archive.access import FOLDER_MODE, file_mode
+from pacskit.archive.files import INDEX, cannot_write
 from pacskit.errors import ArchiveError
 from pacskit.settings.files import default_folder
 
@@ -134,7 +135,7 @@ def take_place(folder: Path, wanted: Path | None, table: Sequence[Mount] | None 
             (folder / NOTE).unlink(missing_ok=True)
         elif before != path or note.get("host") != socket.gethostname():
             content = {"index": str(path), "host": socket.gethostname(), "id": name}
-            system.replace_file(folder / NOTE, json.dumps(content).encode() + b"\n", FILE_MODE)
+            system.replace_file(folder / NOTE, json.dumps(content).encode() + b"\n", file_mode(folder / NOTE))
     except OSError as error:
         raise ArchiveError(cannot_write(path.parent, error)) from error
     return path

@@ -20,6 +20,7 @@ from pacskit.errors import ArchiveError
 
 _UNREAD = 'SELECT key, "SOPInstanceUID", path FROM instance WHERE key>? AND unread=1 ORDER BY key LIMIT ?'
 
+_UIDS = 'SELECT "SOPInstanceUID" FROM instance'
 _PATH_OF = 'SELECT path FROM instance WHERE "SOPInstanceUID"=?'
 
 
@@ -71,6 +72,13 @@ class IndexReader:
         with self._quick() as raw:
             found = raw.execute(_PATH_OF, (sop_instance_uid,)).fetchone()
         return str(found[0]) if found else ""
+
+    def uids(self, at_once: int) -> Iterator[list[str]]:
+        """All SOP Instance UIDs, so many at once."""
+        with self._quick() as raw:
+            found = raw.execute(_UIDS)
+            while some := found.fetchmany(at_once):
+                yield [uid for (uid,) in some]
 
     @contextmanager
     def _quick(self) -> Iterator[sqlite3.Connection]:

@@ -11,8 +11,9 @@ from pathlib import Path
 from sqlalchemy import select
 
 from pacskit import system
+from pacskit.archive.duplicates import Arrived
 from pacskit.archive.files import DAMAGED, INCOMING, STUDIES, make_folders, study_folder, walk_files
-from pacskit.archive.header import Header
+from pacskit.archive.header import size_of
 from pacskit.archive.import_in_place import read_in_place
 from pacskit.archive.import_journal import ImportJournal
 from pacskit.archive.incoming import UNFINISHED, Stored
@@ -25,7 +26,7 @@ from pacskit.archive.stored_file import read_row
 from pacskit.errors import ArchiveError, PacskitError
 from pacskit.imaging.part10 import META_LIMIT, read_head
 
-Keep = Callable[[Path, int, Header, int, Callable[[], None]], Stored]
+Keep = Callable[[Arrived, Callable[[], None]], Stored]
 
 
 @dataclass(slots=True)
@@ -42,6 +43,8 @@ class Recovered:
     """Complete files that were left in incoming/ and are now in their places."""
     discarded: int = 0
     """Incomplete ones, thrown away: their senders were never told that they are stored."""
+    backup: Path | None = None
+    """What the index, lost or damaged, was restored from; `rows` and `gone` then tell what changed since."""
     damaged: list[Path] = field(default_factory=list)
     """Half files of a machine that died without `safe`, moved to damaged/."""
 
@@ -166,7 +169,11 @@ def _adopt_one(folder: Path, path: Path, keep: Keep) -> Stored | None:
         start = system.read_at(descriptor, META_LIMIT, 0)
         if start.startswith(UNFINISHED):
             return None
+        head = read_head(start)
+        size = os.fstat(descriptor).st_size
+        if size_of(head) not in (None, size - head.offset):
+            return None
         row = read_row(folder, f"{INCOMING}/{path.name}")
-        return keep(path, descriptor, row.header, read_head(start).offset, close)
+        return keep(Arrived(str(path), descriptor, row.header, head.offset, size), close)
     finally:
         close()

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from pacskit import system
-from pacskit.archive.files import FILE_MODE
+from pacskit.archive.access import file_mode, open_file
 from pacskit.archive.uids import is_uid
 
 log = logging.getLogger(__name__)
@@ -157,8 +157,7 @@ class Quiet:
             return
         try:
             if self._descriptor < 0:
-                flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | system.BINARY
-                self._descriptor = os.open(self._path, flags, FILE_MODE)
+                self._descriptor = open_file(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
             if lines[0][0] == "-" and not self._noted:
                 os.ftruncate(self._descriptor, 0)
                 return
@@ -174,6 +173,6 @@ class Quiet:
     def _write_anew(self) -> None:
         content = "".join(f"+{uid}\n" for uid in sorted(self._noted)).encode("ascii")
         try:
-            system.replace_file(self._path, content, FILE_MODE)
+            system.replace_file(self._path, content, file_mode(self._path))
         except OSError as error:
             log.warning("%s cannot be written: %s", self._path, error.strerror or error)

@@ -19,10 +19,12 @@ from pathlib import Path
 from typing import Literal
 
 from pacskit import system
+from pacskit.archive.access import file_mode
 from pacskit.archive.files import TRASH, cannot_write, make_folders
 from pacskit.errors import ArchiveError, UnknownUID
 
-Why = Literal["deleted", "replaced"]
+Why = Literal["deleted", "replaced", "expired"]
+"""expired: by retention.py."""
 ABOUT = "trash.json"
 
 
@@ -55,7 +57,7 @@ class Trash:
             if not (place / ABOUT).exists():
                 make_folders(place, self._folder, self._safe)
                 about = json.dumps({"at": round(now, 3), "why": why}).encode() + b"\n"
-                system.replace_file(place / ABOUT, about, 0o600)
+                system.replace_file(place / ABOUT, about, file_mode(place / ABOUT))
         return entry
 
     def put(self, entry: str, relative: str) -> Path:
@@ -109,14 +111,20 @@ def all_trashed(folder: Path) -> Iterator[Trashed]:
     except FileNotFoundError:
         return
     for name in names:
-        place = folder / TRASH / name
-        try:
-            about = json.loads((place / ABOUT).read_bytes())
-            at, why = float(about["at"]), str(about["why"])
-        except (OSError, ValueError, KeyError, TypeError):
-            continue  # not ours
-        sizes = [path.stat().st_size for path in place.rglob("*.dcm")]
-        yield Trashed(name, datetime.fromtimestamp(at, UTC), why, len(sizes), sum(sizes))
+        if (found := trashed(folder, name)) is not None:
+            yield found
+
+
+def trashed(folder: Path, name: str) -> Trashed | None:
+    """One entry; None for what is not ours."""
+    place = folder / TRASH / name
+    try:
+        about = json.loads((place / ABOUT).read_bytes())
+        at, why = float(about["at"]), str(about["why"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    sizes = [path.stat().st_size for path in place.rglob("*.dcm")]
+    return Trashed(name, datetime.fromtimestamp(at, UTC), why, len(sizes), sum(sizes))
 
 
 def remove_empty(folder: Path, below: Path) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from pacskit.errors import Refused
 
 STATUS_MISMATCH = 0xA900
-_UID = re.compile(r"[0-9]+(?:\.[0-9]+)*", re.ASCII)
+_uid = re.compile(r"[0-9]+(?:\.[0-9]+)*", re.ASCII).fullmatch
 
 
 def is_uid(value: str) -> bool:
@@ -16,7 +17,7 @@ def is_uid(value: str) -> bool:
     Components with leading zeros are against 9.1 and are taken all the same: scanners send them, and
     they cannot harm a path. A single component without a dot is taken for the same reason.
     """
-    return len(value) <= 64 and _UID.fullmatch(value) is not None
+    return len(value) <= 64 and _uid(value) is not None
 
 
 def check_uid(value: str, what: str) -> str:
@@ -26,3 +27,7 @@ def check_uid(value: str, what: str) -> str:
     if not is_uid(value):
         raise Refused(STATUS_MISMATCH, f"the {what} {value[:70]!r} is not a UID (PS3.5 9.1)")
     return value
+
+
+check_common_uid = lru_cache(maxsize=256)(check_uid)
+"""For those that are mostly alike: of classes and transfer syntaxes."""

@@ -1,7 +1,8 @@
-"""`pacskit studies | import | rebuild | verify | phantom`: what is in the archive, and putting it there."""
+"""What is in the archive, and what is done to it: studies, import, rebuild, verify, backup, retention."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import signal
 import sys
@@ -15,12 +16,16 @@ from typing import Annotated
 import pandas as pd
 import typer
 
-from pacskit.archive import Archive, ImportReport, ProgressLine
+from pacskit.archive import Archive, Expiring, ImportReport, Limits, ProgressLine
 from pacskit.archive.import_report import How
+from pacskit.archive.retention import confirm
 from pacskit.cli.options import ArchiveOption, JsonOption, KeyOption, archive_folder, query
+from pacskit.errors import ArchiveOwned, SettingError
 from pacskit.events import EventBus
 from pacskit.settings.stack import SettingsStack
 from pacskit.simulator import phantoms
+
+_PLAN = [field.name for field in dataclasses.fields(Expiring)]
 
 
 def studies(archive: ArchiveOption = None, key: KeyOption = None, as_json: JsonOption = False) -> None:
@@ -158,6 +163,60 @@ def reindex(archive: ArchiveOption = None) -> None:
         raise typer.Exit(1)
 
 
+def backup(archive: ArchiveOption = None) -> None:
+    """Copy the index, also while a station receives. A start mends by it an index that is lost or damaged."""
+    try:
+        opened = _owned(archive)
+    except ArchiveOwned:
+        opened = Archive.read(archive_folder(archive))
+    with opened:
+        made = opened.backup(SettingsStack().settings.archive.backup_folder)
+    sys.stdout.write(f"{made.path}: {made.bytes / 1e6:.1f} MB\n")
+
+
+def retention(
+    archive: ArchiveOption = None,
+    apply: Annotated[
+        bool, typer.Option("--apply", help="Do it: to the trash. A running station does it within an hour.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Which studies are over archive.keep_days or archive.keep_size, and what of them stays; changes nothing.
+
+    A station that finds new limits only tells for a day what it would do.
+    """
+    settings = SettingsStack().settings
+    for problem in settings.blocking("archive"):  # nothing goes by limits that nobody meant
+        raise SettingError(problem.key or "archive", problem.sentence, str(problem.source))
+    folder, limits = archive_folder(archive), Limits.of(settings.archive)
+    if not limits:
+        sys.stderr.write("pacskit: archive.keep_days and archive.keep_size are not set: all studies stay\n")
+    with Archive.read(folder) as reader:
+        plan = pd.DataFrame(reader.retention_plan(limits.days, limits.size), columns=_PLAN)
+    if as_json:
+        sys.stdout.write(json.dumps(_records(plan), ensure_ascii=False, indent=1) + "\n")
+    elif not plan.empty:
+        sys.stdout.write(plan.to_string(index=False) + "\n")
+    going = plan[plan.kept == ""]
+    told = _so_much(len(going), going["bytes"].sum())
+    if apply and limits:
+        confirm(folder, limits)
+        try:
+            with _owned(archive) as opened:
+                done = opened.apply_retention(opened.retention_plan())
+            told = f"{_so_much(len(done), sum(one.bytes for one in done))} are in the trash now"
+        except ArchiveOwned:
+            told += ": the station that runs does it within an hour"
+    elif limits:
+        told += " would go to the trash"
+    if limits:
+        sys.stderr.write(f"{told}\n")
+
+
+def _so_much(studies: int, size: float) -> str:
+    return f"{studies} {'study' if studies == 1 else 'studies'}, {size / 1e6:.1f} MB"
+
+
 def phantom(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where the files go.")],
     kind: Annotated[list[str] | None, typer.Option(help="ct, mr or us.", show_default="all")] = None,
@@ -181,4 +240,6 @@ def register(app: typer.Typer) -> None:
     app.command()(rebuild)
     app.command()(reindex)
     app.command()(verify)
+    app.command()(backup)
+    app.command()(retention)
     app.command()(phantom)

@@ -20,6 +20,7 @@ from pacskit.services.host.client import Channel
 from pacskit.settings import SECTIONS, Layer
 from pacskit.station import background
 from pacskit.station.attached import Attached
+from pacskit.station.metrics import of_plain
 
 PATIENCE = 60.0
 """Seconds for a station to end: what runs gets some time for that."""
@@ -67,6 +68,22 @@ def status(archive: ArchiveOption = None, as_json: JsonOption = False) -> None:
         sys.stdout.write(line + "\n")
 
 
+def metrics(archive: ArchiveOption = None) -> None:
+    """What the station of an archive counts, for Prometheus.
+
+    Text format 0.0.4. For node_exporter's textfile collector, write it to another file and rename that to
+    pacskit.prom: what is read must be whole.
+    """
+    channel = _channel(archive_folder(archive))
+    try:
+        found = of_plain(channel.ask("metrics", after=None))
+    except ValueError:
+        raise ServiceError("the station is one of an earlier version: stop it, and start it again") from None
+    finally:
+        channel.close()
+    sys.stdout.write(found.prometheus())
+
+
 def stop(archive: ArchiveOption = None) -> None:
     """End the background station; associations get some seconds to end. Done when all is free again."""
     channel = _channel(archive_folder(archive))
@@ -104,4 +121,5 @@ def _told(found: dict[str, Any]) -> Iterator[str]:
 
 def register(app: typer.Typer) -> None:
     app.command()(status)
+    app.command()(metrics)
     app.command()(stop)

@@ -20,10 +20,10 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pacskit.dimse.system import BACKLOG, no_delay, quick_ack
 from pacskit.dimse.upper.connection import Connection
 from pacskit.dimse.upper.errors import ProtocolError
 from pacskit.dimse.upper.pdu import AssociateRequest
+from pacskit.system.sockets import BACKLOG, no_delay, quick_ack
 
 log = logging.getLogger(__name__)
 

@@ -20,11 +20,11 @@ from pacskit.dimse.command import (
     unsupported_rsp,
 )
 from pacskit.dimse.receive import Begin, Counters, StoreReceiver
-from pacskit.dimse.system import quick_ack, receive_timeout
 from pacskit.dimse.upper.connection import Connection
 from pacskit.dimse.upper.errors import ProtocolError
 from pacskit.dimse.upper.negotiation import abort_reason
 from pacskit.dimse.upper.pdu import Abort, AssociateRequest, Fragment, Released
+from pacskit.system.sockets import quick_ack, receive_timeout
 
 log = logging.getLogger(__name__)
 
@@ -177,6 +177,7 @@ class Association:
                 self._store.data(fragment.data)
                 if fragment.is_last:
                     self._answer(fragment.context_id, self._store.finish())
+                    self._store.answered()
             elif self._skipping:
                 self._skipping = not fragment.is_last
             else:

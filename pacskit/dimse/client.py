@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 from pacskit.dimse.command import Command, decode, echo_rq, store_rq
 from pacskit.dimse.storage_classes import EXPLICIT_LE, IMPLICIT_LE, VERIFICATION, name_of
-from pacskit.dimse.system import no_delay, quick_ack, receive_timeout, send_buffers
 from pacskit.dimse.upper.connection import Connection
 from pacskit.dimse.upper.errors import ProtocolError
 from pacskit.dimse.upper.negotiation import abort_reason, reject_reason
@@ -27,6 +26,7 @@ from pacskit.dimse.upper.pdu import (
 from pacskit.errors import AssociationError, AssociationRejected
 from pacskit.imaging.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from pacskit.peers import PeerAddress
+from pacskit.system.sockets import no_delay, quick_ack, receive_timeout, send_buffers
 
 Context = tuple[str, tuple[str, ...]]
 """An abstract syntax with the transfer syntaxes proposed for it."""

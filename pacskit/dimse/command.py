@@ -27,6 +27,7 @@ LONGEST_COMMENT = 64
 _NO_DATA_SET = 0x0101
 _ELEMENT = struct.Struct("<HHL")
 _SHORT_ELEMENT = struct.Struct("<HHLH")
+_FOUR_NUMBERS = struct.Struct("<" + 4 * "HHLH")
 _GROUP_LENGTH = struct.Struct("<HHLL")
 _SHORT = struct.Struct("<H")
 
@@ -154,9 +155,7 @@ def _invalid(sentence: str) -> ProtocolError:
 def encode(elements: dict[int, bytes | int]) -> bytes:
     """A command set with its group length; numbers are US, bytes must have an even length."""
     parts = [
-        _SHORT_ELEMENT.pack(0, number, 2, value)
-        if isinstance(value, int)
-        else _ELEMENT.pack(0, number, len(value)) + value
+        _SHORT_ELEMENT.pack(0, number, 2, value) if isinstance(value, int) else _element(number, value)
         for number, value in sorted(elements.items())
     ]
     body = b"".join(parts)
@@ -230,22 +229,24 @@ def unsupported_rsp(request: Command, error_comment: str = "") -> bytes:
 
 
 def _response(request: Command, status: int, error_comment: str) -> bytes:
-    asked = request.elements
-    elements: dict[int, bytes | int] = {
-        0x0100: request.command_field | 0x8000,
-        0x0120: request.message_id,
-        0x0800: _NO_DATA_SET,
-        0x0900: status,
-    }
+    asked, element = request.elements, _element
     sop_class = asked.get(0x0002) or asked.get(0x0003)
-    if sop_class:
-        elements[0x0002] = _even(sop_class)
     sop_instance = asked.get(0x1000) or asked.get(0x1001)
-    if sop_instance:
-        elements[0x1000] = _even(sop_instance)
+    body = _FOUR_NUMBERS.pack(
+        *(0, 0x0100, 2, request.command_field | 0x8000, 0, 0x0120, 2, request.message_id),
+        *(0, 0x0800, 2, _NO_DATA_SET, 0, 0x0900, 2, status),
+    )
+    if sop_class:
+        body = element(0x0002, _even(sop_class)) + body
     if error_comment:
-        elements[0x0902] = text(error_comment, LONGEST_COMMENT)
-    return encode(elements)
+        body += element(0x0902, text(error_comment, LONGEST_COMMENT))
+    if sop_instance:
+        body += element(0x1000, _even(sop_instance))
+    return _GROUP_LENGTH.pack(0, 0, 4, len(body)) + body
+
+
+def _element(number: int, value: bytes) -> bytes:
+    return _ELEMENT.pack(0, number, len(value)) + value
 
 
 def _even(value: bytes) -> bytes:

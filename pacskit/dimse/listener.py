@@ -17,9 +17,8 @@ from typing import Protocol
 
 from pacskit.dimse.accept import Acceptor, Rules
 from pacskit.dimse.association import Association, AssociationInfo
-from pacskit.dimse.receive import Incoming
+from pacskit.dimse.receive import Begin
 from pacskit.dimse.storage_classes import supported_contexts
-from pacskit.dimse.system import listen
 from pacskit.dimse.totals import Tally, Totals
 from pacskit.dimse.upper.connection import Connection
 from pacskit.dimse.upper.negotiation import negotiate, reject_reason, unacceptable
@@ -33,7 +32,7 @@ from pacskit.events import (
     InstanceRefused,
 )
 from pacskit.peers import Verb, allowed_verbs
-from pacskit.services.base import Service
+from pacskit.services.base import Service, listen
 from pacskit.services.ports import PortMemory
 from pacskit.services.slot import Slot
 from pacskit.settings import ListenerSettings
@@ -58,17 +57,7 @@ _numbers = itertools.count(1)
 class Store(Protocol):
     """Where instances go: the archive's face, as the listener sees it."""
 
-    def receive(
-        self,
-        *,
-        sop_class_uid: str,
-        sop_instance_uid: str,
-        transfer_syntax_uid: str,
-        calling_ae: str,
-        called_ae: str,
-        address: str,
-        receiving_address: str,
-    ) -> Incoming: ...
+    def receiver(self, *, calling_ae: str, called_ae: str, address: str, receiving_address: str) -> Begin: ...
 
 
 class DicomListener(Service):
@@ -209,8 +198,11 @@ class DicomListener(Service):
             connection,
             request,
             address,
-            begin=lambda sop_class, sop_instance, syntax: self._begin(
-                request, address, receiving, sop_class, sop_instance, syntax
+            begin=self._store.receiver(
+                calling_ae=request.calling_ae_title,
+                called_ae=request.called_ae_title,
+                address=address,
+                receiving_address="{}:{}".format(*sock.getsockname()[:2]),
             ),
             refused=lambda uid, status, reason: self.events.publish(
                 InstanceRefused(
@@ -223,7 +215,6 @@ class DicomListener(Service):
             ended=lambda association, how, reason: self._ended(association, tally, how, reason),
             timeout=settings.network_timeout,
         )
-        receiving = "{}:{}".format(*sock.getsockname()[:2])
         with self._lock:
             self._associations[association.number] = association
         tally.opened(association.number, association.counters)
@@ -237,25 +228,6 @@ class DicomListener(Service):
         )
         association.start(answer)
         return None
-
-    def _begin(
-        self,
-        request: AssociateRequest,
-        address: str,
-        receiving: str,
-        sop_class: str,
-        sop_instance: str,
-        transfer_syntax: str,
-    ) -> Incoming:
-        return self._store.receive(
-            sop_class_uid=sop_class,
-            sop_instance_uid=sop_instance,
-            transfer_syntax_uid=transfer_syntax,
-            calling_ae=request.calling_ae_title,
-            called_ae=request.called_ae_title,
-            address=address,
-            receiving_address=receiving,
-        )
 
     def _refuse(
         self,

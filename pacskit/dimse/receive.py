@@ -28,8 +28,8 @@ class Incoming(Protocol):
     """One instance on its way into the archive."""
 
     def write(self, buffers: list[Buffer]) -> None: ...
-    def commit(self) -> Stored: ...
-    def discard(self) -> None: ...
+    def place(self, buffers: list[Buffer]) -> Stored: ...
+    def close(self) -> None: ...
 
 
 Begin = Callable[[str, str, str], Incoming]
@@ -53,6 +53,8 @@ class StoreReceiver:
         self._begin, self._on_refused, self.counters = begin, refused, counters
         self._command: Command | None = None
         self._incoming: Incoming | None = None
+        self._placed: Incoming | None = None
+        """In its place; its sender may not know it yet."""
         self._failure: PacskitError | None = None
         self._pieces: list[Buffer] = []
 
@@ -86,36 +88,46 @@ class StoreReceiver:
             self._incoming.write(self._pieces)
         except PacskitError as error:
             self._failure = error
-            self._incoming.discard()
+            self._incoming.close()
             self._incoming = None
         finally:
             self._pieces.clear()
 
     def finish(self) -> bytes:
         """The data set is complete: the command set of the C-STORE-RSP."""
-        self.flush()
         command, incoming = self._command, self._incoming
         assert command is not None
         self._command = self._incoming = None
         if incoming is not None:
             try:
-                stored = incoming.commit()
+                stored = incoming.place(self._pieces)
             except PacskitError as error:
                 self._failure = error
+                incoming.close()
             else:
+                self._placed = incoming
                 self.counters.stored += 1
                 self.counters.bytes += stored.bytes
                 return store_rsp(command, 0x0000)
+            finally:
+                self._pieces.clear()
         failure = self._failure or ArchiveError("the instance could not be stored")
         status = failure.status if isinstance(failure, Refused) else failure.dimse_status
         self.counters.refused += 1
         self._on_refused(command.sop_instance_uid, status, str(failure))
         return store_rsp(command, status, str(failure))
 
+    def answered(self) -> None:
+        """The response has gone out: what could wait for it is done while the sender goes on."""
+        if self._placed is not None:
+            placed, self._placed = self._placed, None
+            placed.close()
+
     def close(self) -> None:
         """The association ended: a half-received instance is thrown away."""
+        self.answered()
         self._pieces.clear()
         if self._incoming is not None:
-            self._incoming.discard()
+            self._incoming.close()
             self._incoming = None
         self._command = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 IMPLEMENTATION_CLASS_UID = "2.25.329207046312866434164183543126364412561"
 IMPLEMENTATION_VERSION_NAME = "PACSKIT_0.1"
@@ -34,6 +35,11 @@ def _ascii(text: str) -> bytes:
     return text.encode("ascii", "replace")
 
 
+_PRIVATE_CREATOR = _element(0x0100, b"UI", _ascii(PRIVATE_CREATOR_UID))
+_LENGTH = struct.Struct("<I")
+_START = bytes(PREAMBLE) + b"DICM" + struct.pack("<HH2sH", 2, 0x0000, b"UL", 4)
+
+
 def file_head(
     *,
     sop_class_uid: str,
@@ -51,14 +57,32 @@ def file_head(
     AE titles go to (0002,0016)-(0018), presentation addresses to (0002,0026)-(0028), `private` to
     (0002,0102) under our creator UID; elements of empty arguments are left out.
     """
-    parts = [
-        _element(0x0001, b"OB", b"\0\1"),
-        _element(0x0002, b"UI", _ascii(sop_class_uid)),
-        _element(0x0003, b"UI", _ascii(sop_instance_uid)),
-        _element(0x0010, b"UI", _ascii(transfer_syntax_uid)),
-        _element(0x0012, b"UI", _ascii(IMPLEMENTATION_CLASS_UID)),
-        _element(0x0013, b"SH", _ascii(IMPLEMENTATION_VERSION_NAME)),
-    ]
+    before, after = _around_instance(
+        sop_class_uid,
+        transfer_syntax_uid,
+        source_ae,
+        sending_ae,
+        receiving_ae,
+        source_address,
+        receiving_address,
+    )
+    body = before + _element(0x0003, b"UI", _ascii(sop_instance_uid)) + after
+    if private:
+        body += _PRIVATE_CREATOR + _element(0x0102, b"OB", private)
+    return _START + _LENGTH.pack(len(body)) + body
+
+
+@lru_cache(maxsize=256)
+def _around_instance(
+    sop_class_uid: str,
+    transfer_syntax_uid: str,
+    source_ae: str,
+    sending_ae: str,
+    receiving_ae: str,
+    source_address: str,
+    receiving_address: str,
+) -> tuple[bytes, bytes]:
+    """The elements that all instances of one sender have in common."""
     optional = (
         (0x0016, b"AE", source_ae),
         (0x0017, b"AE", sending_ae),
@@ -67,16 +91,18 @@ def file_head(
         (0x0027, b"UR", source_address if sending_ae else ""),
         (0x0028, b"UR", receiving_address),
     )
+    parts = [
+        _element(0x0010, b"UI", _ascii(transfer_syntax_uid)),
+        _element(0x0012, b"UI", _ascii(IMPLEMENTATION_CLASS_UID)),
+        _element(0x0013, b"SH", _ascii(IMPLEMENTATION_VERSION_NAME)),
+    ]
     parts += [
         _element(number, vr, _ascii(value[:AE_LENGTH] if vr == b"AE" else value))
         for number, vr, value in optional
         if value
     ]
-    if private:
-        parts.append(_element(0x0100, b"UI", _ascii(PRIVATE_CREATOR_UID)))
-        parts.append(_element(0x0102, b"OB", private))
-    body = b"".join(parts)
-    return bytes(PREAMBLE) + b"DICM" + _element(0x0000, b"UL", struct.pack("<I", len(body))) + body
+    before = _element(0x0001, b"OB", b"\0\1") + _element(0x0002, b"UI", _ascii(sop_class_uid))
+    return before, b"".join(parts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import errno
+import socket
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -18,6 +19,7 @@ from typing import Protocol
 from pacskit.errors import PacskitError, PortTaken, ServiceError
 from pacskit.events import EventBus, ServiceChanged
 from pacskit.services.ports import free_port, holder_of
+from pacskit.system import sockets
 
 FIRST_ORDINARY_PORT = 1024
 """Below it most systems ask for an administrator's rights."""
@@ -216,6 +218,14 @@ class Service(ABC):
             holder=holder,
             free_port=free,
         )
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket that shares its port with nobody. Raises PortTaken or ServiceError at once."""
+    try:
+        return sockets.listen(host, port)
+    except OSError as error:
+        raise cannot_listen(error, host, port) from error
 
 
 def cannot_listen(error: OSError, host: str, port: int) -> ServiceError:

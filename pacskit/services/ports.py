@@ -131,7 +131,7 @@ def _is_free(host: str, port: int) -> bool:
 def _bound(host: str, port: int) -> socket.socket:
     """A socket that has the port for itself. Raises OSError.
 
-    Stricter than `dimse.system.listen`: without SO_REUSEADDR, which would take a port that another has
+    Stricter than `system.sockets.listen`: without SO_REUSEADDR, which would take a port that another has
     bound and does not yet listen on. One in TIME_WAIT is passed over too, there are others.
     """
     sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)

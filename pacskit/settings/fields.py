@@ -9,7 +9,10 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 from pacskit.settings.passwords import kept
+from pacskit.system import group_number
 
+NO_GROUP = (1 << 32) - 1
+"""The number that chown takes for: leave it."""
 Place = Literal["main", "more", "none"]
 """Where a panel shows a field: at once, unfolded under "More settings", or not at all."""
 
@@ -96,7 +99,28 @@ def not_yet(*only: Any) -> AfterValidator:
     return AfterValidator(check)
 
 
+def check_group(value: object) -> object:
+    """A group of this computer's users, by name or number; None for an empty one. Raises ValueError."""
+    text = str(value).strip() if isinstance(value, str | int) and not isinstance(value, bool) else value
+    if text is None or text == "":
+        return None
+    if not isinstance(text, str):
+        raise ValueError("a group is a name or a number")
+    try:
+        number = group_number(text)
+    except KeyError:
+        raise ValueError(
+            f"there is no group {text} on this computer: `getent group` lists those there are"
+        ) from None
+    except OSError as error:
+        raise ValueError(f"{error.strerror}: leave it empty") from None
+    if number >= NO_GROUP:
+        raise ValueError(f"a group's number is below {NO_GROUP}")
+    return text
+
+
 AETitle = Annotated[str, AfterValidator(check_ae_title)]
 Port = Annotated[int | Literal["auto"], BeforeValidator(_port)]
 Host = Annotated[str, AfterValidator(check_host)]
+GroupName = Annotated[str | None, BeforeValidator(check_group)]
 Password = Annotated[SecretStr | None, BeforeValidator(_hash)]

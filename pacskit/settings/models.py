@@ -12,8 +12,8 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, SecretStr
 
 from pacskit.settings.attributes import AttributeName
-from pacskit.settings.fields import AETitle, Host, Password, Port, not_yet, setting
-from pacskit.settings.sizes import Room
+from pacskit.settings.fields import AETitle, GroupName, Host, Password, Port, not_yet, setting
+from pacskit.settings.sizes import Room, RoomOrNone
 
 
 class Section(BaseModel):
@@ -210,6 +210,12 @@ class ArchiveSettings(Section):
         "DICOM keywords to keep in the index and to ask for: EchoTime of each instance, series.EchoTime of "
         "each series as its first instance says",
     )
+    group: GroupName = setting(
+        None,
+        "Readable for the group",
+        "A group of users (its name or number) who may read the archive, and not write it. What is there is "
+        "brought over when the station starts. Without it: its owner alone",
+    )
     durability: Literal["safe", "fast"] = setting(
         "safe",
         "Durability",
@@ -232,6 +238,33 @@ class ArchiveSettings(Section):
         unit="days",
         ge=0,
         le=36_500,
+    )
+    keep_days: int = setting(
+        0,
+        "Keep studies for",
+        "Of which nothing has come for so long goes to the trash, but protected ones. What is set anew is "
+        "only reported for a day, see pacskit retention. 0: for ever",
+        unit="days",
+        ge=0,
+        le=36_500,
+    )
+    keep_size: RoomOrNone = setting(
+        "",
+        "Keep studies up to",
+        "The oldest go to the trash while all take more: a number with GB, TB or %; empty: no limit. The "
+        "trash comes on top: room is made when that is emptied",
+    )
+    backup_every: int = setting(
+        24,
+        "Back up the index",
+        "How often it is copied, while all goes on: after a loss it need not be made anew. 0: never",
+        unit="hours",
+        ge=0,
+        le=8760,
+    )
+    backup_keep: int = setting(3, "Backups to keep", "Older ones are deleted", ge=1, le=1000)
+    backup_folder: Path | None = setting(
+        None, "Folder of the backups", "Without it they are in the archive's folder, in backups"
     )
     stable_after: float = setting(
         60.0,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import threading
 import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -11,14 +12,17 @@ from typing import Any
 from pacskit.errors import ServiceError
 from pacskit.services.host import plain
 from pacskit.settings import wire
+from pacskit.station import metrics
+from pacskit.station.archive_works import ArchiveWorks
 from pacskit.station.core import AnySlot, Core
 
 
 class OwnerAnswers:
     """Holds the owner weakly: one that nobody holds any more is not kept by its clients."""
 
-    quick = frozenset({"sync", "about", "status", "clients", "associations", "totals"})
+    quick = frozenset({"sync", "about", "status", "clients", "associations", "totals", "metrics"})
     changing = frozenset({"apply", "reload", "start", "stop"})
+    works = ArchiveWorks.names
 
     def __init__(self, owner: Core) -> None:
         self._reference = weakref.ref(owner)
@@ -36,6 +40,17 @@ class OwnerAnswers:
         if found is None:
             raise ValueError(f"there is no question {ask!r}")
         return found(**arguments)
+
+    def work(
+        self,
+        ask: str,
+        arguments: Mapping[str, Any],
+        tell: Callable[[Any], None],
+        cancel: threading.Event,
+    ) -> Any:
+        """What a person has the archive do. Raises as Archive's method of that name, and TypeError."""
+        works = ArchiveWorks(self._owner.archive, tell, cancel)
+        return plain.written(getattr(works, ask)(**arguments))
 
     def state(self) -> Mapping[str, Any]:
         """Settings, services and what is wrong, of one moment."""
@@ -93,6 +108,9 @@ class OwnerAnswers:
 
     def _totals(self, section: str) -> dict[str, Any]:
         return plain.record(self._slot(section).totals())
+
+    def _metrics(self, after: float | None) -> dict[str, Any]:
+        return metrics.to_plain(self._owner.metrics(), after)
 
     def _start(self, section: str) -> None:
         self._slot(section).start()

@@ -7,7 +7,7 @@ import dataclasses
 import threading
 import time
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +23,9 @@ from pacskit.services.host.places import Place
 from pacskit.services.host.wire import Message
 from pacskit.settings import Settings, values, wire
 from pacskit.settings.models import SECTIONS
+from pacskit.station.attached_archive import AttachedArchive
 from pacskit.station.core import Background
-
-
-class AttachedArchive(Archive):
-    """Reads the files and the index itself, after the owner has committed what it has received."""
-
-    owner: Attached | None = None
-
-    def drain(self) -> None:
-        if self.owner is not None:
-            self.owner.drain()
+from pacskit.station.metrics import FollowedMeter, Metrics
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -57,6 +49,7 @@ class Attached:
         self._said: Message = {}
         self._lost = ""
         self._dropped = 0
+        self._meter = FollowedMeter()
         self._closed = False
         self._place = place
         self._channel = Channel(place, state=self._told, events=self._happened, lost=self._gone)
@@ -66,12 +59,13 @@ class Attached:
                 self._channel.ask("sync")
             except ServiceError as error:  # it ends just now
                 raise NobodyThere from error
-            self.archive: Archive = AttachedArchive.read(folder)
+            archive = AttachedArchive.read(folder)
+            assert isinstance(archive, AttachedArchive)
+            archive.follow_owner(self)
         except BaseException:
             self._hang_up()
             raise
-        assert isinstance(self.archive, AttachedArchive)
-        self.archive.owner = self
+        self.archive: Archive = archive
         self.slots: Mapping[str, AttachedSlot] = {name: AttachedSlot(self, name) for name in self._now.slots}
         self.listener = self.slots["listener"]
 
@@ -131,6 +125,9 @@ class Attached:
             return str(error)
         return ""
 
+    def metrics(self) -> Metrics:
+        return self._meter.metrics(self.ask)
+
     def is_administrator(self) -> bool:
         return bool(self.ask("administrator"))
 
@@ -145,6 +142,27 @@ class Attached:
             if not self._channel.ended:
                 raise
 
+    def work(
+        self,
+        ask: str,
+        progress: Callable[[Any], None] | None = None,
+        cancel: threading.Event | None = None,
+        **arguments: Any,
+    ) -> Any:
+        """As `ask`, for what may take hours: see Channel.work."""
+        self._check()
+        return self._channel.work(ask, progress, cancel, **arguments)
+
+    @property
+    def pid(self) -> int:
+        """Of the owner's process."""
+        return self._place.pid
+
+    @property
+    def there(self) -> bool:
+        """Whether the owner can be asked."""
+        return not (self._closed or self._lost)
+
     def shut_down(self, patience: float) -> None:
         """End the owner's process. Raises ServiceError where it is a notebook's, or does not end."""
         self.ask("shutdown")
@@ -153,11 +171,14 @@ class Attached:
 
     def ask(self, ask: str, **arguments: Any) -> Any:
         """Raises what the owner raises, ServiceError where it is gone."""
+        self._check()
+        return self._channel.ask(ask, **arguments)
+
+    def _check(self) -> None:
         if self._closed:
             raise ServiceError("This station is closed: make a new one")
         if self._lost:
             raise ServiceError(self._lost)
-        return self._channel.ask(ask, **arguments)
 
     def close(self) -> None:
         """Detach: the services go on in their process. Safe to call twice."""

@@ -25,6 +25,7 @@ from pacskit.settings.stack import SettingsStack
 from pacskit.settings.watch import Watch
 from pacskit.station.answers import OwnerAnswers
 from pacskit.station.core import Background, Where, check_dicts
+from pacskit.station.metrics import Meter, Metrics
 from pacskit.station.store import ArchiveStore
 
 log = logging.getLogger(__name__)
@@ -54,6 +55,7 @@ class Owner:
         self._log: Path | None = None
         self._on_failure = events.subscribe(ArchiveFailed, self._archive_failed)
         self._hooks = Hooks(self.settings.hooks, events)
+        self._meter = Meter(self.listener, self.archive)
         self.answers = OwnerAnswers(self)
         self.control: ControlServer | None = None
         self.unreachable = ""
@@ -139,6 +141,9 @@ class Owner:
                 raise
             self._follow(before, changes)
 
+    def metrics(self) -> Metrics:
+        return self._meter.metrics()
+
     def is_administrator(self) -> bool:
         """Whether this user may change what all users of this computer share: tried, not guessed."""
         return self._stack.is_administrator()
@@ -209,6 +214,7 @@ class Owner:
             for slot in self.slots.values():
                 slot.stop()
             self._hooks.close()
+            self._meter.close()
         finally:
             self.archive.close()
             if self.control is not None:

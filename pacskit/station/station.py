@@ -8,15 +8,16 @@ import os
 import threading
 import warnings
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from pacskit.archive import Archive
+from pacskit.archive.import_report import How, ImportProgress, ImportReport
 from pacskit.archive.query import Level
-from pacskit.errors import ArchiveError, ArchiveOwned, PacskitError, ServiceError
+from pacskit.errors import ArchiveOwned, PacskitError, ServiceError
 from pacskit.events import EventBus, ServiceChanged, SettingsChanged
 from pacskit.imaging.series import Series
 from pacskit.services.base import State
@@ -27,6 +28,7 @@ from pacskit.settings.stack import SettingsStack
 from pacskit.station import background
 from pacskit.station.attached import Attached
 from pacskit.station.core import AnyListenerSlot, AnySlot, Background, Core, check_dicts
+from pacskit.station.metrics import Metrics
 from pacskit.station.owner import Owner
 
 FACES = "pacskit.faces"
@@ -154,7 +156,7 @@ class Station:
 
     @property
     def archive(self) -> Archive:
-        """The archive; to read only where another process owns it."""
+        """The archive. Where another process owns it, that one does what changes it."""
         return self._core.archive
 
     @property
@@ -168,6 +170,13 @@ class Station:
         if not isinstance(self._core, Owner):
             raise ServiceError(f"the services run in another process ({self.background.pid})")
         return self._core
+
+    def metrics(self) -> Metrics:
+        """Of the process that runs the services: `.now`, `.history` (ten minutes, numpy), `.prometheus()`.
+
+        Raises ServiceError where that process is gone.
+        """
+        return self._core.metrics()
 
     def log_lines(self, count: int = 200) -> list[str]:
         """The last lines of the background station's log, oldest first; none where there is no log."""
@@ -261,6 +270,22 @@ class Station:
         """Studies, series or instances with any attributes as columns (`columns=["EchoTime"]`)."""
         return self.archive.table(level=level, columns=columns, **query)
 
+    def import_paths(
+        self,
+        paths: Iterable[str | os.PathLike[str]],
+        how: How = "copy",
+        *,
+        progress: Callable[[ImportProgress], None] | None = None,
+        cancel: threading.Event | None = None,
+    ) -> ImportReport:
+        """Take files, folders and what DICOMDIRs list into the archive: `how` is copy, link or in-place.
+
+        `progress` is called at most ten times a second; once `cancel` is set it ends soon, and doing it again
+        goes on from there. The report says what was skipped and why (`print(report)`, `report.table()`).
+        Raises ArchiveError.
+        """
+        return self.archive.import_paths(map(Path, paths), how, progress=progress, cancel=cancel)
+
     def series(self, uid: str) -> Series:
         """One series: `.paths`, `.datasets()`, `.volume()`, `.volumes()`. Raises UnknownUID."""
         return self.archive.series(uid)
@@ -346,9 +371,6 @@ def _close_quietly(reference: weakref.ref[Station]) -> None:
 def open_archive(folder: str | os.PathLike[str]) -> Archive:
     """Read an archive without services and without a lock, also while another process writes it.
 
-    Raises ArchiveError where there is none.
+    Raises ArchiveError where there is none, or none that this user may read.
     """
-    path = Path(folder).expanduser()
-    if not path.is_dir():
-        raise ArchiveError(f"{path} is not a folder with an archive")
-    return Archive.read(path)
+    return Archive.read(folder)

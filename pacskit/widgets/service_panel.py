@@ -35,6 +35,7 @@ class Look:
 
     section: str
     state: Html
+    plots: Html
     beside: Html
     options: Mapping[str, Options]
 
@@ -57,7 +58,7 @@ class ServicePanel:
         self._done_status = Status()
         self._offered, self._holder = 0, ""
         self.form = Form(self.kind, self._touched, look.options)
-        self.state, self.beside = Carrier(ready=ready), Carrier(ready=ready)
+        self.state, self.plots, self.beside = (Carrier(ready=ready) for _ in range(3))
         self.message = Carrier(self._heard, ready)
         self.shared = self._shared()
         self.defaults, self.ok, self.cancel = map(self._button, ("DEFAULTS", "OK", "CANCEL"))
@@ -76,7 +77,7 @@ class ServicePanel:
 
     @property
     def carriers(self) -> tuple[Carrier, ...]:
-        return self.state, self.beside, self.message
+        return self.state, self.plots, self.beside, self.message
 
     def load(self) -> None:
         """Show what is set, at the start and when it was changed elsewhere; what a person typed stays."""
@@ -89,7 +90,11 @@ class ServicePanel:
             self._check()
 
     def draw(self, part: str) -> None:
-        """`check`: judge what was typed and do what was clicked. `state`: how the service runs."""
+        """`check`: judge what was typed and do what was clicked. `state`: how the service runs.
+        `plots`: how busy it is."""
+        if part == "plots":
+            self.plots.show(self._look.plots(self._station))
+            return
         if part == "state":
             self.state.show(self._look.state(self._station))
             self.beside.show(self._look.beside(self._station))
@@ -135,7 +140,7 @@ class ServicePanel:
             ]
         )
         body = w.Box([form, self.beside.widget])
-        root = w.VBox([self.state.widget, body])
+        root = w.VBox([self.state.widget, self.plots.widget, body])
         for widget, look in (
             (self.shared, "pk-input"),
             (self.more, "pk-more"),

@@ -19,7 +19,7 @@ from pacskit.events import (
 )
 from pacskit.settings import SECTIONS
 from pacskit.station import Station
-from pacskit.widgets import listener_facts, words
+from pacskit.widgets import listener_facts, sparks, words
 from pacskit.widgets.background_box import BackgroundBox
 from pacskit.widgets.bridge import Bridge
 from pacskit.widgets.carrier import WHY, Carrier
@@ -30,7 +30,11 @@ from pacskit.widgets.service_panel import Look, ServicePanel
 
 LOOKS = {
     "listener": Look(
-        "listener", listener_facts.state, listener_facts.scanner, {"host": listener_facts.choices}
+        "listener",
+        listener_facts.state,
+        sparks.html,
+        listener_facts.scanner,
+        {"host": listener_facts.choices},
     ),
 }
 """A tab for each service that is here."""
@@ -62,7 +66,7 @@ class ServicesPanel:
         for panel in self.panels.values():
             panel.load()
         self._bridge = Bridge(station.events, _parts, self._redraw)
-        self._bridge.ask("state", "check", "background")
+        self._bridge.ask("state", "plots", "check", "background")
         self._readiness.watch(self.widget)
 
     def settle(self, timeout: float = 10.0) -> bool:
@@ -110,6 +114,8 @@ class ServicesPanel:
                 panel.draw("check")
             if parts & {"state", "clock", "load", "check", f"check:{name}"}:
                 panel.draw("state")
+            if parts & {"plots", "clock"}:
+                panel.draw("plots")
             for widget in panel.widgets:
                 unpin(widget)
         if parts & {"background", "clock", "load", "state"}:

@@ -69,8 +69,9 @@ def send_to(
     at: float | None = None,
     ae: str = "SCANNER",
     sop: str | None = None,
+    at_once: bool = False,
 ) -> Stored:
-    """One instance as a listener would store it."""
+    """One instance as a listener would store it; `at_once`: one that came before anything was written."""
     incoming = archive.incoming(
         sop_class_uid=CTImageStorage,
         sop_instance_uid=str(dataset.SOPInstanceUID) if sop is None else sop,
@@ -84,6 +85,8 @@ def send_to(
     )
     stream = BytesIO(encode(dataset) if body is None else body)
     try:
+        if at_once:
+            return incoming.commit([stream.read(100), stream.read()])
         while piece := stream.read(1000):
             incoming.write([piece, memoryview(b"")])
         return incoming.commit()

@@ -12,7 +12,7 @@ import pytest
 
 from tests.archive.serving import Server, instance
 
-CALLS = "openat,writev,pwrite64,fdatasync,fsync,rename,mkdir,sendto,sendmsg,unlink"
+CALLS = "openat,writev,pwrite64,fdatasync,fsync,rename,renameat2,mkdir,sendto,sendmsg,unlink"
 LINE = re.compile(r"(\d+) +(\w+)\((.*)\) += (-?\d+)")
 RESUMED = re.compile(r"(\d+) +<\.\.\. (\w+) resumed>(.*)")
 UNFINISHED = " <unfinished ...>"
@@ -118,4 +118,4 @@ def test_a_duplicate_is_not_written(tmp_path: Path) -> None:
         assert [answer.status for answer in server.store([instance(1, 1, 1)] * 3)] == [0, 0, 0]
         assert server.stop() == 0
     found = calls(log, archive)
-    assert len([call for call in found if call.name == "rename" and "studies/" in call.what]) == 1
+    assert len([call for call in found if call.name.startswith("rename") and "studies/" in call.what]) == 1

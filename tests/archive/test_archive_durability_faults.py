@@ -53,8 +53,8 @@ def made(tmp_path: Path) -> Path:
         # not pwrite64: the index's thread calls it too, and which call is its second is a matter of timing
         ("fdatasync", "EIO", 2),
         ("fdatasync", "ENOSPC", 2),
-        ("rename", "EIO", 2),
-        ("rename", "ENOSPC", 2),
+        ("renameat2", "EIO", 2),
+        ("renameat2", "ENOSPC", 2),
         ("fsync", "EIO", 5),  # the first instance of a study syncs dirty/, studies/, study (twice), series
     ],
 )

@@ -6,7 +6,6 @@ import contextlib
 import os
 import sqlite3
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,25 +19,6 @@ from tests.archive.conftest import Send, make, send_to
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOM = 3 << 20
-OLD_SYSTEM = """
-import os, sys
-for name in ("fdatasync", "writev", "pread", "pwrite"):
-    delattr(os, name)
-sys.modules["fcntl"] = None
-from pacskit import system
-from pathlib import Path
-from pacskit.archive import Archive
-from pacskit.events import EventBus
-from tests.archive.conftest import make, send_to
-assert system._fcntl is None
-with Archive.create_or_open(sys.argv[1], EventBus()) as archive:
-    for number in range(5):
-        path = send_to(archive, make(f"1.2.3.{number}")).path
-        assert path.read_bytes()[:132] == bytes(128) + b"DICM"
-    assert send_to(archive, make("1.2.3.0")).duplicate
-    archive.rebuild()
-    print(archive.studies().instances[0])
-"""
 
 
 @pytest.fixture
@@ -170,10 +150,5 @@ def test_index_broken_under_the_writer(archive: Archive, events: EventBus, table
     archive.close()
     with Archive.create_or_open(archive.folder, EventBus()) as again:
         assert again.studies().instances.sum() == len(list(archive.folder.rglob("*.dcm")))
-    assert len(events.recent(ArchiveFailed)) == (table == "study")
-
-
-def test_without_what_only_some_systems_have(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", OLD_SYSTEM, str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
-    assert (done.returncode, done.stdout.strip()) == (0, "5"), done.stderr
+    # one that was missed at the question for a UID already, before the writer met it, is no event
+    assert (table == "study") <= len(events.recent(ArchiveFailed)) <= 1

@@ -14,9 +14,10 @@ from pacskit.archive import Archive, Origin
 from pacskit.archive.incoming import UNFINISHED
 from pacskit.archive.marks import Mark, Marks
 from pacskit.archive.schema import instance
+from pacskit.errors import Refused
 from pacskit.events import EventBus
 from pacskit.settings.models import ArchiveSettings
-from tests.archive.conftest import make, send_to
+from tests.archive.conftest import encode, make, send_to
 
 LEVELS = ("study", "series", "instance")
 
@@ -121,6 +122,35 @@ def test_complete_files_in_incoming(
         assert list(names) == ["Doe^Jana" if duplicates == "replace" else "Doe^Jane"]
         assert archive.recovered.adopted == 1 + (duplicates != "first")
         assert archive.verify().ok
+
+
+@pytest.mark.parametrize("durability", ["safe", "fast"])
+def test_cut_between_two_elements(tmp_path: Path, durability: str) -> None:
+    """Killed while the one call wrote it: what is left reads like a whole data set, and is none."""
+    settings = ArchiveSettings.model_validate({"durability": durability})
+    dataset = make("1.2.3.1")
+    dataset.add_new(0x7FE10010, "OW", bytes(64))
+    with Archive.create_or_open(tmp_path / "one", EventBus(), settings) as archive:
+        whole = send_to(archive, dataset, at_once=True).path.read_bytes()
+    del dataset[0x7FE10010]
+    cut = whole[: -(12 + 64)]
+    assert cut.endswith(encode(dataset)[-20:])
+    for name, content, adopted in (("cut", cut, 0), ("whole", whole, 1)):
+        with Archive.create_or_open(tmp_path / name, EventBus(), settings):
+            pass
+        (tmp_path / name / "incoming" / "1.part").write_bytes(content)
+        with Archive.create_or_open(tmp_path / name, EventBus(), settings) as archive:
+            assert (archive.recovered.adopted, archive.recovered.discarded) == (adopted, 1 - adopted)
+            assert archive.count("instance") == adopted
+
+
+def test_refused_in_memory_never_reaches_the_disk(archive: Archive) -> None:
+    (archive.folder / "incoming").chmod(0o700)
+    before = (archive.folder / "incoming").stat().st_mtime_ns
+    with pytest.raises(Refused) as failure:
+        send_to(archive, make("1.2.3.1"), sop="1.2.3.9", at_once=True)
+    assert failure.value.status == 0xA900
+    assert (archive.folder / "incoming").stat().st_mtime_ns == before
 
 
 def test_killed_while_replacing(filled: Archive, tmp_path: Path, events: EventBus) -> None:

@@ -29,7 +29,7 @@ Slots = Callable[..., ListenerSlot]
 class Nowhere:
     """A store that takes nothing: these tests are about associations."""
 
-    def receive(self, **_: str) -> Any:
+    def receiver(self, **_: str) -> Any:
         raise Refused(0xA700, "nothing is kept here")
 
 

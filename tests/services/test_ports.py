@@ -18,8 +18,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pacskit.dimse.system import listen
 from pacskit.services import ports
+from pacskit.services.base import listen
 from pacskit.services.ports import NEXT, PortMemory, free_port, holder_of
 
 ROOT = Path(__file__).resolve().parents[2]

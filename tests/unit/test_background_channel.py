@@ -12,7 +12,7 @@ import stat
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,10 @@ from pacskit.errors import (
     ServiceError,
 )
 from pacskit.events import Event, EventBus, InstanceStored, ServiceChanged, SettingsChanged
-from pacskit.services.host import client, log, places, plain, server, system, wire
+from pacskit.services.host import client, connection, log, places, plain, server, wire
 from pacskit.services.host.client import Channel, NobodyThere
 from pacskit.services.host.server import ControlServer
+from pacskit.system import local
 from tests import second_user
 
 
@@ -34,12 +35,25 @@ class Answers:
 
     quick = frozenset({"about", "sync", "count"})
     changing = frozenset({"change"})
+    works = frozenset({"count to", "repeat"})
 
     def __init__(self) -> None:
         self.number = 0
         self.counts: list[int] = []
         self.left = threading.Event()
         self.held = threading.Event()
+        self.cancelled = threading.Event()
+
+    def work(
+        self, ask: str, arguments: Mapping[str, Any], tell: Callable[[Any], None], cancel: threading.Event
+    ) -> Any:
+        if ask == "repeat":
+            return arguments["text"] * arguments["times"]
+        for number in range(arguments["to"]):
+            tell(number)
+        if arguments["then"] == "wait" and cancel.wait(20):
+            self.cancelled.set()
+        return "cancelled" if cancel.is_set() else arguments["to"]
 
     def answer(self, ask: str, arguments: Mapping[str, Any]) -> Any:
         match ask:
@@ -130,7 +144,7 @@ def stored(number: int) -> InstanceStored:
 
 
 def raw(control: ControlServer) -> socket.socket:
-    sock = system.connect(control.place.address, 5)
+    sock = local.connect(control.place.address, 5)
     sock.settimeout(10)
     return sock
 
@@ -308,6 +322,102 @@ def test_the_end_is_told(control: ControlServer, folder: Path) -> None:
         Channel(place)
 
 
+# -- works
+
+
+def test_a_work_tells_how_far_it_is_and_is_cancelled(
+    control: ControlServer, folder: Path, answers: Answers
+) -> None:
+    hearer = Hearer()
+    channel = hearer.follow(folder)
+    far: list[int] = []
+    assert channel.work("count to", far.append, to=1000, then="end") == 1000
+    assert far == sorted(far)
+    assert far[-1] == 999, "the last figure comes before the answer"
+    assert len(far) < 1000, "a client gets no more than it can take"
+    cancel = threading.Event()
+
+    def stop(number: int) -> None:
+        cancel.set()
+
+    assert channel.work("count to", stop, cancel, to=3, then="wait") == "cancelled"
+    assert channel.ask("count") == 0, "and all goes on"
+    answers.cancelled.clear()
+
+    def interrupt(number: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        channel.work("count to", interrupt, to=3, then="wait")
+    assert answers.cancelled.is_set(), "it had ended before the interrupt went on"
+    channel.close()
+
+
+def test_a_work_ends_with_who_asked_and_with_the_owner(
+    control: ControlServer, folder: Path, answers: Answers
+) -> None:
+    for end in ("client", "owner"):
+        answers.cancelled.clear()
+        channel = Hearer().follow(folder)
+        begun = threading.Event()
+        failures: list[Exception] = []
+
+        def ask(channel=channel, begun=begun, failures=failures) -> None:  # type: ignore[no-untyped-def]
+            try:
+                channel.work("count to", lambda _: begun.set(), to=1, then="wait")
+            except ServiceError as error:
+                failures.append(error)
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        assert begun.wait(10)
+        if end == "client":
+            channel.close()
+            assert answers.cancelled.wait(10)
+        else:
+            control.end("a person wanted it")
+            assert answers.cancelled.is_set(), "the archive is not closed below it"
+        asking.join(10)
+        assert not asking.is_alive()
+        assert len(failures) == (end == "client")
+
+
+def test_no_more_works_than_some(control: ControlServer, folder: Path, answers: Answers) -> None:
+    channel = Hearer().follow(folder)
+    cancel = threading.Event()
+    begun = threading.Semaphore(0)
+    works = [
+        threading.Thread(
+            target=channel.work,
+            args=("count to", lambda _: begun.release(), cancel),
+            kwargs={"to": 1, "then": "wait"},
+        )
+        for _ in range(connection.WORKS)
+    ]
+    for work in works:
+        work.start()
+        assert begun.acquire(timeout=10)
+    with pytest.raises(ServiceError, match="wait until one has ended"):
+        channel.work("count to", to=1, then="end")
+    assert channel.ask("count") == 0
+    cancel.set()
+    for work in works:
+        work.join(10)
+    assert channel.work("count to", to=1, then="end") == 1
+    channel.close()
+
+
+def test_an_answer_may_be_longer_than_a_line(control: ControlServer, folder: Path) -> None:
+    """A report of an import may name a million files."""
+    channel = Hearer().follow(folder)
+    text = '\udcfcé"\n' * 1000
+    times = wire.LONGEST_ANSWER // 8000
+    answer = channel.work("repeat", text=text, times=times)
+    assert len(answer) == len(text) * times
+    assert answer == text * times
+    channel.close()
+
+
 # -- hostile, strange
 
 
@@ -325,6 +435,8 @@ def test_hostile_bytes(control: ControlServer, folder: Path, caplog: pytest.LogC
         b'{"id": 1e999, "ask": "sync"}\n',
         b'{"id": true, "ask": "sync"}\n',
         b'{"id": 1, "ask": "sync", "with": []}\n',
+        b'{"id": 1, "ask": "cancel", "with": {"id": []}}\n',
+        b'{"id": 1, "ask": "count to", "with": {"to": []}}\n',
         b"\xff\xfe\n",
         b"A" * (wire.LONGEST_REQUEST + 10),
         good.encode()[:-3],
@@ -386,7 +498,7 @@ def test_another_protocol(control: ControlServer, folder: Path, monkeypatch: pyt
 
 
 def test_silence_is_not_waited_for(control: ControlServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "HELLO_PATIENCE", 0.05)
+    monkeypatch.setattr(connection, "HELLO_PATIENCE", 0.05)
     with raw(control) as sock:
         assert sock.recv(10) == b""
 
@@ -438,7 +550,7 @@ def test_a_long_path(tmp_path: Path, events: EventBus, answers: Answers) -> None
     path = Path(control.place.address.removeprefix("unix:"))
     assert control.place.address.startswith("unix:")
     assert folder not in path.parents
-    assert len(str(path)) <= system.LONGEST_PATH
+    assert len(str(path)) <= local.LONGEST_PATH
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     control.close()
@@ -460,7 +572,7 @@ def test_a_folder_that_can_have_no_socket(folder: Path, events: EventBus, answer
 def test_without_unix_sockets(
     folder: Path, events: EventBus, answers: Answers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(system, "_FAMILY", None)
+    monkeypatch.setattr(local, "_FAMILY", None)
     control = ControlServer(folder, events, answers, os.getpid())
     assert control.place.address.startswith("tcp:")
     channel = Hearer().follow(folder)

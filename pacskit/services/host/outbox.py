@@ -1,6 +1,7 @@
 """Outbox: what waits to be sent to one client. Bounded: a client that stopped costs the owner no more.
 
-Answers and the newest state always get there; of the events the oldest are dropped, and counted.
+Answers, the newest state and how far each work is always get there; of the events the oldest are dropped,
+and counted.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ class Outbox:
         self._changed = threading.Condition()
         self._events: deque[Event] = deque(maxlen=size)
         self._others: list[Message] = []
+        self._progress: dict[int, Any] = {}
         self._dropped = 0
         self._state_due = self._closed = False
         self._replayed: dict[int, Event] = {}
@@ -55,14 +57,27 @@ class Outbox:
             self._others.append(message)
             self._changed.notify_all()
 
-    def take(self) -> list[Message]:
-        """Wait for something; in this order: state, events, answers. Empty: closed, and nothing waits."""
+    def progress(self, number: int, value: Any) -> None:
+        """How far the work of this question is; an older figure that still waits is replaced."""
         with self._changed:
-            self._changed.wait_for(lambda: self._events or self._others or self._state_due or self._closed)
+            self._progress[number] = value
+            if len(self._progress) == 1:
+                self._changed.notify_all()
+
+    def take(self) -> list[Message]:
+        """Wait for something; in this order: state, events, progress, answers.
+
+        Empty: closed, and nothing waits.
+        """
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._events or self._others or self._progress or self._state_due or self._closed
+            )
             self._changed.wait_for(lambda: self._others or self._state_due or self._closed, PACE)
             found, self._replayed = list(self._events), {}
             self._events.clear()
             others, self._others = self._others, []
+            progress, self._progress = self._progress, {}
             dropped, self._dropped = self._dropped, 0
             state_due, self._state_due = self._state_due, False
         messages: list[Message] = []
@@ -74,6 +89,7 @@ class Outbox:
             {"events": [plain.event(event) for event in found[start : start + BATCH]]}
             for start in range(0, len(found), BATCH)
         ]
+        messages += [{"id": number, "progress": value} for number, value in progress.items()]
         return messages + others
 
     def close(self) -> None:

@@ -3,50 +3,28 @@
 from __future__ import annotations
 
 import contextlib
-import hmac
 import logging
 import secrets
 import selectors
 import socket
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
 
-from pacskit.errors import PacskitError, ServiceError
+from pacskit.errors import ServiceError
 from pacskit.events import EventBus
-from pacskit.services.host import plain, system, wire
-from pacskit.services.host.outbox import QUEUE, Outbox
+from pacskit.services.host.connection import CLOSE_PATIENCE, Answers, Connection
+from pacskit.services.host.outbox import QUEUE
 from pacskit.services.host.places import Place, socket_paths
-from pacskit.services.host.wire import Message
+from pacskit.system import local
 
 log = logging.getLogger(__name__)
 
 MOST = 32
 """Clients at one time."""
-HELLO_PATIENCE = 5.0
-"""Seconds to say hello."""
-AT_ONCE = 8
-"""Questions of one client that may be under way: its threads ask independently."""
-CLOSE_PATIENCE = 1.0
-"""Seconds clients get to read the last, when the channel closes."""
-
-
-class Answers(Protocol):
-    """What the station answers by."""
-
-    quick: frozenset[str]
-    """Questions answered at once; the others get a thread."""
-    changing: frozenset[str]
-    """Questions whose answer the new state goes before."""
-
-    def answer(self, ask: str, arguments: Mapping[str, Any]) -> Any:
-        """A JSON value. Raises PacskitError, ValueError, TypeError for the caller, anything for the log."""
-
-    def state(self) -> Mapping[str, Any]: ...
-    def clients_changed(self, count: int) -> None:
-        """How many follow the station now."""
+WORK_PATIENCE = 15.0
+"""Seconds a cancelled work may take to end, when the channel ends: the archive closes then."""
 
 
 class ControlServer:
@@ -63,12 +41,13 @@ class ControlServer:
         self.ending = ""
         """Why it ends soon; nothing is answered any more."""
         self._lock = threading.Lock()
-        self._clients: set[_Client] = set()
+        self._clients: set[Connection] = set()
+        self._works: set[threading.Thread] = set()
         self._closed = False
         self._ears, self._mouth = socket.socketpair()
         sock: socket.socket | None = None
         try:
-            sock, address = system.listen(socket_paths(folder))
+            sock, address = local.listen(socket_paths(folder))
             self.place = Place(address, secrets.token_hex(16), pid, socket.gethostname())
             self.place.write(folder)
         except OSError as error:
@@ -88,7 +67,7 @@ class ControlServer:
             return sum(client.follows for client in self._clients)
 
     def end(self, reason: str) -> None:
-        """Take and answer nothing more, and say why. Safe to call twice."""
+        """Take and answer nothing more, say why, end what is under way. Safe to call twice."""
         if self.ending:
             return
         self.ending = reason
@@ -101,6 +80,12 @@ class ControlServer:
             Path(self.place.address.removeprefix("unix:")).unlink(missing_ok=True)
         for client in self._all():
             client.outbox.put({"ending": reason})
+            client.cancel_all()
+        until = time.monotonic() + WORK_PATIENCE
+        with self._lock:
+            works = list(self._works)
+        for work in works:
+            work.join(max(0.0, until - time.monotonic()))
 
     def close(self) -> None:
         """The connections end; to clients that means that the archive is free. Safe to call twice."""
@@ -114,7 +99,7 @@ class ControlServer:
         self._ears.close()
         self._mouth.close()
 
-    def _all(self) -> list[_Client]:
+    def _all(self) -> list[Connection]:
         with self._lock:
             return list(self._clients)
 
@@ -142,11 +127,11 @@ class ControlServer:
         sock.setblocking(True)
         with self._lock:
             full = len(self._clients) >= MOST
-        if full or system.is_stranger(sock):
+        if full or local.is_stranger(sock):
             log.warning("a client of the station was refused: %s", "too many" if full else "another user")
             sock.close()
             return
-        client = _Client(self, sock)
+        client = Connection(self, sock)
         with self._lock:
             self._clients.add(client)
         try:
@@ -156,126 +141,23 @@ class ControlServer:
             sock.close()
             raise
 
-    def forget(self, client: _Client) -> None:
+    def work(self, run: Callable[[], None]) -> None:
+        """In a thread that the end waits for. Raises RuntimeError where the system has no thread left."""
+
+        def all_of_it() -> None:
+            try:
+                run()
+            finally:
+                with self._lock:
+                    self._works.discard(thread)
+
+        thread = threading.Thread(target=all_of_it, name="pacskit-work", daemon=True)
+        with self._lock:
+            thread.start()
+            self._works.add(thread)
+
+    def forget(self, client: Connection) -> None:
         with self._lock:
             self._clients.discard(client)
         if client.follows:
             self.answers.clients_changed(self.clients)
-
-
-class _Client:
-    """One connection."""
-
-    def __init__(self, server: ControlServer, sock: socket.socket) -> None:
-        self._server, self._sock = server, sock
-        self.outbox = Outbox(server.events, server.answers.state, server.queue)
-        self.follows = False
-        self._slots = threading.Semaphore(AT_ONCE)
-        self._reader = threading.Thread(target=self._read, name="pacskit-client", daemon=True)
-        self._writer = threading.Thread(target=self._write, name="pacskit-client", daemon=True)
-
-    def start(self) -> None:
-        self._reader.start()
-
-    def close(self, patience: float) -> None:
-        """What waits is sent, as far as that is done within `patience` seconds."""
-        self.outbox.close()
-        if self._writer.is_alive():
-            self._writer.join(patience)
-        self._hang_up()
-        if threading.current_thread() not in (self._reader, self._writer):
-            self._reader.join(CLOSE_PATIENCE)
-
-    def _hang_up(self) -> None:
-        with contextlib.suppress(OSError):
-            self._sock.shutdown(socket.SHUT_RDWR)
-
-    def _read(self) -> None:
-        try:
-            with self._sock.makefile("rb") as stream:
-                if self._welcome(stream):
-                    self._writer.start()
-                    while (message := wire.read(stream, wire.LONGEST_REQUEST)) is not None:
-                        self._asked(message)
-        except (wire.BadMessage, OSError, RuntimeError, PacskitError) as error:
-            log.info("a client of the station was sent away: %s", error)
-        finally:
-            self.outbox.close()
-            self._hang_up()
-            if self._writer.ident is not None:
-                self._writer.join()
-            self._sock.close()
-            self._server.forget(self)
-
-    def _welcome(self, stream: BinaryIO) -> bool:
-        """Whether it may ask. Raises BadMessage, OSError."""
-        self._sock.settimeout(HELLO_PATIENCE)
-        message = wire.read(stream, wire.LONGEST_HELLO)
-        if message is None:
-            return False
-        hello = message.get("hello")
-        secret = hello.get("secret") if isinstance(hello, dict) else None
-        if not isinstance(hello, dict) or not isinstance(secret, str):
-            raise wire.BadMessage("it said no hello")
-        if not hmac.compare_digest(secret.encode(errors="replace"), self._server.place.secret.encode()):
-            raise wire.BadMessage("it does not know the secret")
-        self._sock.settimeout(None)
-        about = {**self._server.answers.answer("about", {}), "protocol": wire.PROTOCOL}
-        self._sock.sendall(wire.encode({"welcome": about}))
-        if hello.get("follow") is True:
-            if hello.get("protocol") != wire.PROTOCOL:
-                raise wire.BadMessage("it speaks another version of the protocol")
-            self.follows = True
-            self.outbox.follow()
-            self._server.answers.clients_changed(self._server.clients)
-        return True
-
-    def _asked(self, message: Message) -> None:
-        number, ask, arguments = message.get("id"), message.get("ask"), message.get("with", {})
-        if type(number) is not int or not isinstance(ask, str) or not isinstance(arguments, dict):
-            raise wire.BadMessage("a message is no question")
-        if ask in self._server.answers.quick:
-            self._answer(number, ask, arguments)
-            return
-        self._slots.acquire()  # who asks more at once waits to be read
-        try:
-            threading.Thread(
-                target=self._answer_and_free,
-                args=(number, ask, arguments),
-                name="pacskit-answer",
-                daemon=True,
-            ).start()
-        except RuntimeError:
-            self._answer_and_free(number, ask, arguments)
-
-    def _answer_and_free(self, number: int, ask: str, arguments: Mapping[str, Any]) -> None:
-        try:
-            self._answer(number, ask, arguments)
-        finally:
-            self._slots.release()
-
-    def _answer(self, number: int, ask: str, arguments: Mapping[str, Any]) -> None:
-        answers = self._server.answers
-        message: Message = {"id": number}
-        try:
-            if self._server.ending:
-                raise ServiceError(f"the station ends: {self._server.ending}")
-            message["answer"] = answers.answer(ask, arguments)
-        except (PacskitError, ValueError, TypeError) as error:
-            message["error"] = plain.error(error)
-        except Exception as error:
-            log.exception("the station could not answer %r", ask)
-            message["error"] = plain.error(error)
-        self.outbox.put(message, state=ask in answers.changing)
-
-    def _write(self) -> None:
-        try:
-            while messages := self.outbox.take():
-                self._sock.sendall(b"".join(map(wire.encode, messages)))
-        except OSError:
-            pass
-        except Exception:
-            log.exception("a client of the station can no longer be told anything")
-        finally:
-            self.outbox.close()
-            self._hang_up()

@@ -1,14 +1,14 @@
-"""What only some systems have, in one place with fallbacks: syncing, writing, reading, locks.
-
-Tested on Linux; macOS and Windows by design.
-"""
+"""Files: syncing, writing, reading, renaming, locks and permissions, with the next best where one lacks."""
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import errno
 import glob
 import os
 import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Sequence
@@ -35,11 +35,26 @@ except ImportError:  # Windows
 else:
     _pwd = _pwd_module
 
+try:
+    import grp as _grp_module
+except ImportError:  # Windows
+    _grp: Any = None
+else:
+    _grp = _grp_module
+
 Buffer = bytes | bytearray | memoryview
 BINARY: int = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 TEMPORARY = ".tmp"
 GATHER = 512
 """Buffers handed to one writev: below every system's IOV_MAX (1024 on Linux)."""
+CLOSE_TO_RENAME = os.name == "nt"
+"""Whether a file has to be closed before it is renamed."""
+_AT_FDCWD, _RENAME_NOREPLACE = -100, 1
+_renameat2: Any = None
+if sys.platform == "linux":
+    with contextlib.suppress(OSError, AttributeError):  # a C library from before 2018
+        _renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
+        _renameat2.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint)
 LOCK_AT = 1 << 30
 """Windows locks bytes, and a locked byte cannot be read: one far behind the lock file's content."""
 
@@ -69,23 +84,22 @@ def sync_folder(folder: Path | str) -> None:
 
 def write_all(descriptor: int, buffers: Sequence[Buffer]) -> int:
     """Write every byte of every buffer; returns how many. Raises OSError (ENOSPC, EFBIG, ...)."""
-    total = 0
     gathered = getattr(os, "writev", None)
-    for start in range(0, len(buffers), GATHER):
-        pieces = list(buffers[start : start + GATHER])
-        size = sum(len(piece) for piece in pieces)
-        done = gathered(descriptor, pieces) if gathered is not None else 0
-        total += size
-        if done == size:
+    if len(buffers) > GATHER:
+        pieces = range(0, len(buffers), GATHER)
+        return sum(write_all(descriptor, buffers[start : start + GATHER]) for start in pieces)
+    total = sum(map(len, buffers))
+    done = gathered(descriptor, buffers) if gathered is not None else 0
+    if done == total:
+        return total
+    for piece in buffers:
+        if done >= len(piece):
+            done -= len(piece)
             continue
-        for piece in pieces:
-            if done >= len(piece):
-                done -= len(piece)
-                continue
-            rest = memoryview(piece)[done:]
-            done = 0
-            while rest:
-                rest = rest[os.write(descriptor, rest) :]
+        rest = memoryview(piece)[done:]
+        done = 0
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
     return total
 
 
@@ -107,6 +121,19 @@ def read_at(descriptor: int, size: int, offset: int) -> bytes:
         return result
     os.lseek(descriptor, offset, os.SEEK_SET)
     return os.read(descriptor, size)
+
+
+def rename_new(source: str, target: str) -> None:
+    """Rename a file to where nothing is yet, in one step where the system can. Raises FileExistsError."""
+    if _renameat2 is not None:
+        if not _renameat2(_AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), _RENAME_NOREPLACE):
+            return
+        error = ctypes.get_errno()
+        if error not in (errno.EINVAL, errno.ENOSYS):  # these: the file system cannot do it
+            raise OSError(error, os.strerror(error), source, None, target)
+    if os.path.exists(target):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), source, None, target)
+    os.rename(source, target)
 
 
 def try_lock(descriptor: int) -> bool:
@@ -191,4 +218,26 @@ def name_of_user(uid: int) -> str:
         name: str = _pwd.getpwuid(uid).pw_name
     except (AttributeError, KeyError):
         return f"user {uid}"
+    return name
+
+
+def group_number(group: str) -> int:
+    """The number of a group, which is given by its name or number. Raises KeyError for an unknown name.
+
+    Raises OSError where files have no groups.
+    """
+    if _grp is None:
+        raise OSError(errno.ENOTSUP, "files have no groups of users on this system")
+    if group.isascii() and group.isdigit():
+        return int(group)
+    number: int = _grp.getgrnam(group).gr_gid
+    return number
+
+
+def name_of_group(gid: int) -> str:
+    """The group's name, else its number."""
+    try:
+        name: str = _grp.getgrgid(gid).gr_name
+    except (AttributeError, KeyError):
+        return str(gid)
     return name

@@ -1,4 +1,4 @@
-"""Sockets that only this user reaches, and who is at the other end. Tested on Linux."""
+"""Sockets that only this computer's user reaches, and who is at the other end; else its loopback."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import struct
 from collections.abc import Iterable
 from pathlib import Path
 
-from pacskit.system import make_private
+from pacskit.system.files import make_private
 
 LONGEST_PATH = 100
 """Bytes: Linux takes 107, macOS 103."""

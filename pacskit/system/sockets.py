@@ -1,4 +1,4 @@
-"""What only some systems have, with what is done instead elsewhere: the one such file of dimse."""
+"""Sockets of the network: exclusive ports, acknowledgements at once, timeouts, gathering sends."""
 
 from __future__ import annotations
 
@@ -7,18 +7,14 @@ import socket
 import struct
 import sys
 
-from pacskit.services.base import cannot_listen
-
 TCP_QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 SO_EXCLUSIVEADDRUSE: int | None = getattr(socket, "SO_EXCLUSIVEADDRUSE", None)
-
-
 BACKLOG = 1024
 """Connections the system keeps for us until we take them."""
 
 
 def listen(host: str, port: int, backlog: int = BACKLOG) -> socket.socket:
-    """A listening socket that shares its port with nobody. Raises PortTaken or ServiceError at once.
+    """A listening socket that shares its port with nobody, and does not block. Raises OSError at once.
 
     SO_REUSEADDR lets a restarted kernel take its port from connections in TIME_WAIT; on Windows the
     same name would let two programs share a port, so the exclusive option is set there instead.
@@ -33,9 +29,6 @@ def listen(host: str, port: int, backlog: int = BACKLOG) -> socket.socket:
         sock.bind((host, port))
         sock.listen(backlog)
         sock.setblocking(False)
-    except OSError as error:
-        sock.close()
-        raise cannot_listen(error, host, port) from error
     except BaseException:
         sock.close()
         raise
