@@ -7,15 +7,15 @@ import sys
 import time
 from pathlib import Path
 
-from bench import associations, idle, index, large_object, store
+from bench import associations, busy, idle, index, large_object, store
 from bench.places import in_memory
-from bench.results import Row, keep, show
+from bench.results import Row, goals, keep, machine, show
 
 BENCHES = {
     "associations": (associations.run,),
     "index": (index.run,),
     "large_object": (large_object.run,),
-    "store": (store.run, idle.run),
+    "store": (store.run, idle.run, busy.run),
 }
 
 
@@ -25,6 +25,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     rows: list[Row] = []
+    about = machine()
     for name in arguments.only or BENCHES:
         sys.stdout.write(f"{name} ...\n")
         sys.stdout.flush()
@@ -36,7 +37,8 @@ def main() -> None:
             sys.stdout.flush()
             rows += found
         sys.stdout.write(f"{name}: {time.monotonic() - began:.0f} s\n")
-    keep(rows, Path(__file__).parent / "results.json")
+    sys.stdout.write(goals(rows) + "\n")
+    keep(rows, about, Path(__file__).parent / "results.json")
 
 
 if __name__ == "__main__":

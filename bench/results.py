@@ -6,8 +6,10 @@ import json
 import os
 import platform
 import statistics
+import sysconfig
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import date
 from pathlib import Path
 
 REFERENCE = "storescp"
@@ -72,7 +74,38 @@ def show(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def keep(rows: Sequence[Row], path: Path) -> None:
-    machine = {"cpus": os.cpu_count(), "system": platform.platform(), "python": platform.python_version()}
-    content = {"machine": machine, "rows": [asdict(row) for row in rows]}
+def goals(rows: Sequence[Row]) -> str:
+    """The goals alone: what was reached and what was missed in this run."""
+    judged = [row for row in rows if row.goal]
+    lines = ["Goals"]
+    for row in judged:
+        figure = f"{row.ratio:.2f}× {row.who}" if row.ratio is not None else f"{row.median:.1f}{row.unit}"
+        met = {True: "reached", False: "MISSED", None: "to be read"}[row.met]
+        lines.append(f"  {met:<11}{row.what:<64}{figure:<28}{row.goal}")
+    return "\n".join(lines)
+
+
+def machine() -> dict[str, object]:
+    """What the figures were measured on."""
+    optimised = "--enable-optimizations" in (sysconfig.get_config_var("CONFIG_ARGS") or "")
+    return {
+        "processor": _first_line(Path("/proc/cpuinfo"), "model name") or platform.processor(),
+        "cores": os.cpu_count(),
+        "memory": _first_line(Path("/proc/meminfo"), "MemTotal"),
+        "system": platform.platform(),
+        "python": platform.python_version() + ("" if optimised else ", built without --enable-optimizations"),
+        "load before": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+    }
+
+
+def _first_line(path: Path, name: str) -> str:
+    try:
+        lines = path.read_text().splitlines()
+    except OSError:
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(name)), "")
+
+
+def keep(rows: Sequence[Row], about: dict[str, object], path: Path) -> None:
+    content = {"date": date.today().isoformat(), "machine": about, "rows": [asdict(row) for row in rows]}
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
