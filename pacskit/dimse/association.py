@@ -62,14 +62,18 @@ class Association:
         refused: Callable[[str, int, str], None],
         ended: Callable[[Association, str, str], None],
         timeout: float,
+        largest: int = 0,
     ) -> None:
-        """`ended(association, how, reason)` is called last, from the association's thread."""
+        """`largest`: bytes of an instance that is taken, 0 for any.
+
+        `ended(association, how, reason)` is called last, from the association's thread.
+        """
         self.number, self.request, self.address = number, request, address
         self.since = time.time()
         self.counters = Counters()
         self._sock, self._connection, self._timeout = sock, connection, timeout
         self._ended = ended
-        self._store = StoreReceiver(begin, refused, self.counters)
+        self._store = StoreReceiver(begin, refused, self.counters, largest)
         self._command = bytearray()
         self._skipping = False
         self._message_context = 0

@@ -17,7 +17,7 @@ from typing import Protocol
 
 from pacskit.dimse.accept import Acceptor, Rules
 from pacskit.dimse.association import Association, AssociationInfo
-from pacskit.dimse.receive import Begin
+from pacskit.dimse.receive import MEGABYTE, Begin
 from pacskit.dimse.storage_classes import supported_contexts
 from pacskit.dimse.totals import Tally, Totals
 from pacskit.dimse.upper.connection import Connection
@@ -214,6 +214,7 @@ class DicomListener(Service):
             ),
             ended=lambda association, how, reason: self._ended(association, tally, how, reason),
             timeout=settings.network_timeout,
+            largest=settings.max_object * MEGABYTE,
         )
         with self._lock:
             self._associations[association.number] = association

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -15,6 +16,8 @@ FLUSH_PIECES = 256
 
 STATUS_CLASS_MISMATCH = 0xA900
 STATUS_OUT_OF_RESOURCES = 0xA700
+MEGABYTE = 1_000_000
+TOO_LARGE = "it is larger than the {} MB that max_object of the listener allows"
 
 
 class Stored(Protocol):
@@ -48,8 +51,11 @@ class Counters:
 class StoreReceiver:
     """Takes one C-STORE at a time. A refused one is read to its end, thrown away, answered why."""
 
-    def __init__(self, begin: Begin, refused: Callable[[str, int, str], None], counters: Counters) -> None:
-        """`refused(sop_instance_uid, status, reason)` is told of each instance that is not stored."""
+    def __init__(
+        self, begin: Begin, refused: Callable[[str, int, str], None], counters: Counters, largest: int = 0
+    ) -> None:
+        """`refused(sop_instance_uid, status, reason)` is told of each instance that is not stored; one of
+        more than `largest` bytes (0: any) is not."""
         self._begin, self._on_refused, self.counters = begin, refused, counters
         self._command: Command | None = None
         self._incoming: Incoming | None = None
@@ -57,6 +63,9 @@ class StoreReceiver:
         """In its place; its sender may not know it yet."""
         self._failure: PacskitError | None = None
         self._pieces: list[Buffer] = []
+        self._largest = largest or sys.maxsize
+        self._left = 0
+        """Bytes that this instance may still have."""
 
     @property
     def active(self) -> bool:
@@ -66,6 +75,7 @@ class StoreReceiver:
     def start(self, command: Command, abstract_syntax: str, transfer_syntax: str) -> None:
         """A C-STORE-RQ has come; its data set follows."""
         self._command, self._failure, self._incoming = command, None, None
+        self._left = self._largest
         try:
             if command.sop_class_uid != abstract_syntax:
                 raise Refused(STATUS_CLASS_MISMATCH, "the SOP class is not that of the presentation context")
@@ -76,6 +86,10 @@ class StoreReceiver:
     def data(self, piece: memoryview) -> None:
         """A piece of the data set; it must stay valid until `flush()`."""
         if self._incoming is not None:
+            self._left -= len(piece)
+            if self._left < 0:
+                self._give_up(Refused(STATUS_OUT_OF_RESOURCES, TOO_LARGE.format(self._largest // MEGABYTE)))
+                return
             self._pieces.append(piece)
             if len(self._pieces) >= FLUSH_PIECES:
                 self.flush()
@@ -87,11 +101,17 @@ class StoreReceiver:
         try:
             self._incoming.write(self._pieces)
         except PacskitError as error:
-            self._failure = error
-            self._incoming.close()
-            self._incoming = None
+            self._give_up(error)
         finally:
             self._pieces.clear()
+
+    def _give_up(self, failure: PacskitError) -> None:
+        """The rest of the data set is read and thrown away."""
+        assert self._incoming is not None
+        self._failure = failure
+        self._pieces.clear()
+        self._incoming.close()
+        self._incoming = None
 
     def finish(self) -> bytes:
         """The data set is complete: the command set of the C-STORE-RSP."""

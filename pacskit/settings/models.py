@@ -86,6 +86,14 @@ class DicomSection(Section):
         "known", "Private SOP classes", "known: vendors' private storage classes we know; all: any of them"
     )
     max_associations: int = setting(100, "Most associations", "Associations at one time", ge=1, le=10_000)
+    max_object: int = setting(
+        0,
+        "Largest object",
+        "A larger one is refused (A700) and leaves nothing behind. 0: no limit but the disk's room",
+        unit="MB",
+        ge=0,
+        le=1_000_000,
+    )
     max_pdu: int = setting(
         131072, "Longest PDU", "The longest PDU that peers may send", unit="bytes", ge=4096, le=1 << 20
     )

@@ -128,6 +128,27 @@ def test_same_uid_with_other_content(tmp_path: Path, duplicates: str, status: in
         assert list(table["PatientComments"]) == ["other" if duplicates == "replace" else ""]
 
 
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_larger_object_than_is_allowed(tmp_path: Path, at_once: bool) -> None:
+    """A700 with the reason and nothing left behind; the association goes on."""
+    with pacskit.Station(
+        archive={"folder": tmp_path / "archive", "durability": "fast"},
+        listener={"enabled": True, "host": "127.0.0.1", "port": 0, "max_object": 1},
+    ) as station:
+        dataset = pydicom.dcmread(CT)
+        dataset.PixelData = bytes(1_000_000 if at_once else 5_000_000)
+        with station.events.queue(InstanceRefused) as refused:
+            answer = _send(station, dataset)
+            assert answer.Status == 0xA700
+            assert "1 MB" in answer.ErrorComment
+            told = refused.get(5)
+            assert told is not None
+            assert "max_object" in told.reason
+        assert not list((station.archive.folder / "incoming").iterdir())
+        assert _send(station, pydicom.dcmread(CT)).Status == 0
+        assert station.studies().instances.sum() == 1
+
+
 def test_taken_port_is_an_error_at_once(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
