@@ -9,26 +9,19 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
-from pandas import DataFrame
-
-from pacskit.archive import completeness, tables
 from pacskit.archive.access import is_there, not_open
-from pacskit.archive.asides import SetAside, all_aside, with_asides
+from pacskit.archive.asking import Asking
 from pacskit.archive.backup import Backup, back_up, backup_place
-from pacskit.archive.completeness import Completeness
 from pacskit.archive.deleting import Restored
 from pacskit.archive.files import STUDIES, lay_out
-from pacskit.archive.gaps import Gap
 from pacskit.archive.header import Origin
 from pacskit.archive.import_report import How, ImportReport
 from pacskit.archive.importing import Progress
 from pacskit.archive.incoming import Incoming
 from pacskit.archive.index import IndexReader
-from pacskit.archive.journal import checked_studies, protected_studies
 from pacskit.archive.lock import OwnerLock
 from pacskit.archive.owner import Owner
 from pacskit.archive.place import find_place
@@ -38,22 +31,19 @@ from pacskit.archive.recovery import Recovered
 from pacskit.archive.reindex import ReindexReport
 from pacskit.archive.retention import Expiring, Limits, plan
 from pacskit.archive.space import Storage
-from pacskit.archive.stable import unstable_studies
-from pacskit.archive.trash import Trashed, all_trashed
-from pacskit.archive.trash_contents import Contents, trash_contents
+from pacskit.archive.trash import Trashed
 from pacskit.archive.verify import VerifyProgress, VerifyReport, verify
 from pacskit.errors import ArchiveError, UnknownUID
 from pacskit.events import EventBus
-from pacskit.imaging.series import Series
 from pacskit.settings.models import ArchiveSettings
 
 
-class Archive:
+class Archive(Asking):
     """Made by `create_or_open()` (the owner) or `read()`. Any thread may use it."""
 
     def __init__(self, folder: Path, index: IndexReader, owner: Owner | None = None) -> None:
-        self.folder = folder
-        self._index, self._owner = index, owner
+        super().__init__(folder, index)
+        self._owner = owner
         self._closed = False
 
     @classmethod
@@ -75,7 +65,7 @@ class Archive:
         return cls(folder, owner.index, owner)
 
     @classmethod
-    def read(cls, folder: Path | str) -> Archive:
+    def read(cls, folder: str | os.PathLike[str]) -> Archive:
         """To read only: no lock, no writing; while an owner runs or not. Raises ArchiveError."""
         folder = Path(folder).expanduser().absolute()
         if not is_there(folder, folder / STUDIES):
@@ -134,83 +124,12 @@ class Archive:
         owner.tell_of(self.studies()["study_uid"])
         return report
 
-    # -- asking
-
     def reindex(self, progress: Callable[[int, int], None] | None = None) -> ReindexReport:
         """Read the files whose rows have not all attributes yet; `progress` gets (done, of how many).
 
         The owner does it by itself in the background; this waits for it. Raises ArchiveError.
         """
         return self._mine().reindexer.run(progress)
-
-    def drain(self) -> None:
-        """Rows queued so far are committed when this returns; queries call it themselves."""
-        self._index.drain()
-
-    def studies(
-        self, *, limit: int | None = None, offset: int = 0, order_by: Sequence[str] = (), **query: Any
-    ) -> DataFrame:
-        """One row a study, last received first; `query` by DICOM keywords, pages and order as `table`."""
-        self.drain()
-        found = tables.studies(self._index, query, limit=limit, offset=offset, order_by=order_by)
-        return with_asides(self.folder, found)
-
-    def count(self, level: Level = "study", **query: Any) -> int:
-        """How many rows `table` has for this query."""
-        self.drain()
-        return tables.count(self._index, level, query)
-
-    def table(
-        self,
-        level: Level = "study",
-        columns: Sequence[str] | None = None,
-        *,
-        limit: int | None = None,
-        offset: int = 0,
-        order_by: Sequence[str] = (),
-        **query: Any,
-    ) -> DataFrame:
-        """One row for each patient, study, series or instance; any DICOM keyword may be a column.
-
-        `query`: DICOM keyword = value; `*` and `?` in text, PN without regard to case, dates as
-        `20260101-20261231`, a list for any of several. Columns that are not indexed are read from the
-        first file of the row. `limit` rows after `offset`, in the order of `order_by` (`-study_date` for the
-        other way round), then received last first. Raises ValueError for an unknown keyword, naming the
-        nearest.
-        """
-        self.drain()
-        found = tables.table(
-            self._index, self.folder, level, columns, query, limit=limit, offset=offset, order_by=order_by
-        )
-        return with_asides(self.folder, found)
-
-    def series_paths(self, series_uid: str) -> list[Path]:
-        """The series' files by instance number. Raises UnknownUID."""
-        self.drain()
-        return tables.series_paths(self._index, self.folder, series_uid)
-
-    def series(self, series_uid: str) -> Series:
-        """One series: its paths, data sets and volumes. Raises UnknownUID."""
-        return Series(self.series_paths(series_uid))
-
-    def study_of(self, series_uid: str) -> str:
-        """Study Instance UID of a series. Raises UnknownUID."""
-        self.drain()
-        return tables.study_of(self._index, series_uid)
-
-    def gaps(self, study_uid: str) -> list[Gap]:
-        """What is missing, or may be, by instance numbers, slice positions and stated counts.
-
-        Reads headers of stacks of slices (some 0.5 ms each). `str(gap)` is a sentence. Raises UnknownUID.
-        """
-        self.drain()
-        return completeness.gaps(self._index, self.folder, study_uid)
-
-    def completeness(self, study_uid: str) -> Completeness:
-        """Counts, gaps in instance numbers and quiet since when, from the index alone. Raises UnknownUID."""
-        self.drain()
-        unstable = study_uid in unstable_studies(self.folder)
-        return completeness.completeness(self._index, self.folder, study_uid, unstable)
 
     @property
     def stable_after(self) -> float:
@@ -220,14 +139,6 @@ class Archive:
     @stable_after.setter
     def stable_after(self, seconds: float) -> None:
         self._mine().quiet.after = seconds
-
-    def aside(self) -> list[SetAside]:
-        """Instances that came with another content than the stored one of their UID; they are not served."""
-        return list(all_aside(self.folder))
-
-    def checked(self) -> frozenset[str]:
-        """UIDs of the studies that a person marked as checked."""
-        return checked_studies(self.folder)
 
     @property
     def queued(self) -> int:
@@ -276,10 +187,6 @@ class Archive:
         """Keep a study from retention, or not; kept by every rebuild. Raises UnknownUID, ArchiveError."""
         self._known(study_uid).protect(study_uid, protected)
 
-    def protected(self) -> frozenset[str]:
-        """UIDs of the studies that a person protected."""
-        return protected_studies(self.folder)
-
     def retention_plan(self, keep_days: int | None = None, keep_size: str | None = None) -> list[Expiring]:
         """What is over the limits now, and what of it stays and why; nothing is changed.
 
@@ -307,14 +214,6 @@ class Archive:
         trashed, changed = owner.deleting.delete(level, [uids] if isinstance(uids, str) else uids)
         owner.tell_of(changed)
         return trashed
-
-    def trash(self) -> list[Trashed]:
-        """What was deleted or replaced, oldest first."""
-        return list(all_trashed(self.folder))
-
-    def trash_contents(self, trash_id: str, most: int = 20) -> Contents:
-        """Whose studies an entry of the trash holds, from one file of each. Raises UnknownUID."""
-        return trash_contents(self.folder, trash_id, most)
 
     def restore(self, trash_id: str) -> Restored:
         """Bring an entry of the trash back; what is stored again meanwhile stays there. Raises UnknownUID."""
