@@ -29,6 +29,7 @@ from pacskit.archive.query import Level
 from pacskit.archive.rebuild import RebuildReport
 from pacskit.archive.recovery import Recovered
 from pacskit.archive.reindex import ReindexReport
+from pacskit.archive.remote import Entrance
 from pacskit.archive.retention import Expiring, Limits, plan
 from pacskit.archive.space import Storage
 from pacskit.archive.trash import Trashed
@@ -98,6 +99,13 @@ class Archive(Asking):
         ArchiveError (0xA700) where the archive cannot be written.
         """
         return self._mine().incoming(sop_class_uid, sop_instance_uid, transfer_syntax_uid, origin)
+
+    def entrance(self, origin: Origin) -> Entrance:
+        """Where another process of this computer brings what one association sends; `close()` ends it.
+
+        `origin`: of all of it but for the time. Raises ArchiveError.
+        """
+        return self._mine().entrance(origin)
 
     def import_paths(
         self,

@@ -15,16 +15,19 @@ from typing import Any
 import ipywidgets as w
 from IPython.display import publish_display_data
 
+from pacskit.archive.import_report import ImportReport
 from pacskit.errors import PacskitError, UnknownUID
 from pacskit.events import (
     AssociationClosed,
     AssociationOpened,
     ConflictFound,
     Event,
+    InstanceSetAside,
     InstanceStored,
     ServiceChanged,
     SettingsChanged,
     StudiesChanged,
+    StudyStable,
 )
 from pacskit.station import Station
 from pacskit.widgets import strip
@@ -34,6 +37,8 @@ from pacskit.widgets.look import styled
 from pacskit.widgets.picture_panel import PicturePanel
 from pacskit.widgets.private import unpin
 from pacskit.widgets.readiness import Readiness
+from pacskit.widgets.study_actions import StudyActions
+from pacskit.widgets.study_marks import StudyMarks
 from pacskit.widgets.study_table import StudyTable
 
 _FILTER = (
@@ -52,7 +57,13 @@ class Dashboard:
         self._bridge: Bridge
         self._readiness = Readiness(lambda: self._bridge.ask("fallback"))
         ready = self._readiness.ready
-        self.studies = StudyTable(station.studies, station.table, mask=self._masked)
+        marks = StudyMarks()
+        self.studies = StudyTable(
+            station.studies, station.table, lambda rows: marks.of(station.archive, rows), mask=self._masked
+        )
+        self.actions = StudyActions(
+            station, self.studies, lambda part: self._bridge.ask(part), ready, self._masked
+        )
         self._strip = Carrier(ready=ready)
         self._filter = Carrier(self._heard, ready)
         self._table = Carrier(self._heard, ready)
@@ -79,7 +90,10 @@ class Dashboard:
         self._drawer.add_class("pk-drawer")
         top = w.HBox([self._strip.widget, self._button, self._services])
         top.add_class("pk-top")
-        left = w.VBox([self._filter.widget, self._table.widget, self._choice])
+        search = w.HBox([self._filter.widget, self.actions.buttons.widget])
+        search.add_class("pk-search")
+        actions = self.actions
+        left = w.VBox([search, actions.drawers, actions.bar.widget, self._table.widget, self._choice])
         left.add_class("pk-left")
         body = w.Box([left, self.picture.widget])
         body.add_class("pk-body")
@@ -93,6 +107,11 @@ class Dashboard:
             raise PacskitError("There is no picture to take: select a series with images first.")
         publish: Any = publish_display_data
         publish({"image/png": base64.b64encode(slide.png).decode()})
+
+    @property
+    def imported(self) -> ImportReport | None:
+        """What the last import in the dashboard did: `station.dashboard.imported.table()`."""
+        return self.actions.imports.report
 
     def select(self, series_uid: str) -> None:
         """Show this series, as a click on it does."""
@@ -110,6 +129,7 @@ class Dashboard:
         self._closed = True
         self._readiness.close()
         self._bridge.close()
+        self.actions.close()
         with self._lock:
             self._strip.show('<div class="pk-strip"><span>○ This station is closed.</span></div>')
             self._filter.show("")
@@ -138,14 +158,15 @@ class Dashboard:
             with self._lock:
                 self.studies.filter, self.studies.page = str(message.get("text", "")), 0
             self._bridge.ask("table")
-        elif message.get("type") == "click":
-            self._act(str(message.get("key", "")))
+        elif message.get("type") == "click" and not self._act(str(message.get("key", ""))):
+            self.actions.heard(message)
 
-    def _act(self, key: str) -> None:
+    def _act(self, key: str) -> bool:
         with self._lock:
             understood = self.studies.act(key)
         if understood:
-            self._bridge.ask("table", "picture")
+            self._bridge.ask("table", "picture", "actions")
+        return understood
 
     def _chosen(self, change: Mapping[str, Any]) -> None:
         if change["new"] and change["new"] != self.studies.selected:
@@ -170,6 +191,8 @@ class Dashboard:
         """Called by the bridge's thread only: the one place that writes widgets while the station is open."""
         if "toggle" in parts:
             self._toggle()
+        if "actions" in parts:
+            self.actions.do()
         with self._lock:
             if self._closed or self._station.closed:
                 return
@@ -180,8 +203,12 @@ class Dashboard:
                 self._open_services()
             if parts & {"strip", "clock", "toggle"}:
                 self._draw_strip()
-            if parts & {"table", "fallback"}:
+            if parts & {"table", "fallback"} or ("clock" in parts and self.studies.waits):
                 self._draw_table()
+            if parts & {"table", "fallback", "actions"}:
+                self.actions.draw()
+            elif "import" in parts:
+                self.actions.draw_import()
             if parts & {"picture", "table"} and ("picture" in parts or before != self.studies.selected):
                 self._draw_picture()
             self._unpin()
@@ -200,6 +227,7 @@ class Dashboard:
         self._button.tooltip = f"{'Stop' if running else 'Start'} the DICOM Listener"
 
     def _draw_table(self) -> None:
+        self.studies.active = self.actions.possible
         self.studies.load()
         station = self._station
         how = (
@@ -226,6 +254,7 @@ class Dashboard:
         self.picture.draw(uid, paths)
 
     def _fall_back(self) -> None:
+        self.actions.fall_back()
         for carrier in (self._strip, self._table, self.picture.box):
             carrier.fall_back()
         self._filter.widget.add_class("pk-hidden")
@@ -254,7 +283,7 @@ def _parts(event: Event) -> Iterable[str]:
         return ("strip",)
     if isinstance(event, StudiesChanged):
         return ("table", "picture")
-    if isinstance(event, ConflictFound):
+    if isinstance(event, ConflictFound | InstanceSetAside | StudyStable):
         return ("table",)
     if isinstance(event, SettingsChanged):
         return ("strip", "table", "picture")

@@ -36,6 +36,7 @@ function describe(root) {
   for (const more of root.querySelectorAll("button.pk-more")) {
     set(more, "aria-expanded", String(more.classList.contains("mod-active")));
   }
+  for (const handle of root.querySelectorAll(".pk-slice .noUi-handle")) set(handle, "aria-label", "Image");
   for (const tabs of root.querySelectorAll("[role=tablist]")) set(tabs, "aria-label", "Services");
 }
 const set = (element, name, value) => {
@@ -97,20 +98,30 @@ function render({ model, el }) {
   const box = document.createElement("div");
   box.className = "pk-private";
   el.append(box);
-  let typing;
+  let typing, lost;
 
+  const fields = () => [...box.querySelectorAll("input[data-value]")];
+  const click = (key) => {
+    model.send({ type: "click", key, values: Object.fromEntries(fields().map((f) => [f.dataset.value, f.value])) });
+  };
   const show = (message) => {
-    follow(box.closest(".pk-services"));
+    follow(box.closest(".pk-services, .pk-dashboard"));
     const form = box.closest(".pk-form");
     if (form) form.pacskitSend = (content) => model.send(content);
     if (message.type !== "html" || box.dataset.html === message.version) return;
     box.dataset.html = message.version;
-    const focused = box.contains(document.activeElement) ? document.activeElement.dataset.focus : undefined;
+    const active = document.activeElement;
+    const focused = box.contains(active) ? active.dataset.focus : active === document.body ? lost : undefined;
     const scroller = box.querySelector("[data-scroll]");
     const scrolled = scroller ? [scroller.scrollLeft, scroller.scrollTop] : undefined;
+    const typed = new Map(fields().map((field) => [field.dataset.value, field.value]));
     box.innerHTML = message.html;
+    for (const field of fields()) if (typed.has(field.dataset.value)) field.value = typed.get(field.dataset.value);
     if (scrolled) box.querySelector("[data-scroll]")?.scrollTo(...scrolled);
-    if (focused) box.querySelector(`[data-focus="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
+    // What had the focus may be back only after something else: "Working …", then "Undo".
+    const again = focused && box.querySelector(`[data-focus="${CSS.escape(focused)}"]`);
+    again?.focus({ preventScroll: true });
+    lost = again ? undefined : focused;
   };
   const step = (target, by) => {
     const steps = target.closest?.("[data-steps]");
@@ -122,11 +133,14 @@ function render({ model, el }) {
     const copy = event.target.closest("[data-copy]");
     if (copy) return void copyText(copy);
     const target = event.target.closest("[data-key]");
-    if (target) model.send({ type: "click", key: target.dataset.key });
+    if (target) click(target.dataset.key);
   });
   box.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.altKey || event.metaKey) return;
     event.stopPropagation(); // the notebook's own shortcuts must not hear what is typed here
+    const entered = event.key === "Enter" ? event.target.dataset.enter : undefined;
+    if (entered) click(entered);
+    if (event.key === "Escape") box.querySelector("[data-escape]")?.click();
     if (event.key in STEPS && step(event.target, STEPS[event.key])) event.preventDefault();
   });
   box.addEventListener("wheel", (event) => {

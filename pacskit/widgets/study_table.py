@@ -6,40 +6,47 @@ them. Elements carry `data-key`, so that a click comes back as `act("sort:patien
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import pandas as pd
 
+from pacskit.archive.asides import aside_sentence
 from pacskit.widgets import words
+from pacskit.widgets.study_marks import Mark
 
 ROWS = 10
 """Studies on a page."""
 
 Ask = Callable[..., pd.DataFrame]
+Marks = Callable[[Iterable[Mapping[str, Any]]], Mapping[str, Mark]]
 
-# Column of studies(), heading, how wide the dashboard must be for it (1 always .. 4 only when wide).
+# Column of studies(), heading, how wide the dashboard must be for it (1 always .. 5 only when very wide).
 _COLUMNS = (
     ("patient_name", "Patient", 1),
-    ("patient_id", "Patient ID", 2),
+    ("patient_id", "Patient ID", 3),
     ("study_date", "Study date", 1),
     ("study_description", "Description", 2),
     ("modalities", "Modality", 1),
-    ("series", "Series", 4),
+    ("series", "Series", 5),
     ("instances", "Images", 1),
-    ("bytes", "Size", 3),
+    ("bytes", "Size", 4),
+    ("state", "State", 1),
     ("received_at", "Received", 1),
-    ("received_from", "From", 3),
+    ("received_from", "From", 4),
+    ("checked", "Checked", 1),
 )
 _NUMBERS = {"series", "instances", "bytes"}
+_MARKS = {"state", "checked"}
+"""Not of the index's rows: asked for the page alone, so nothing is sorted by them."""
 _SEARCHED = ("patient_name", "patient_id", "study_description", "modalities", "received_from")
 
 
 class StudyTable:
     """`studies` and `table` are a station's own; `empty` is what to do while there is nothing."""
 
-    def __init__(self, studies: Ask, table: Ask, *, mask: Callable[[], bool] = bool) -> None:
-        self._studies, self._table, self._mask = studies, table, mask
+    def __init__(self, studies: Ask, table: Ask, marks: Marks, *, mask: Callable[[], bool] = bool) -> None:
+        self._studies, self._table, self._marks_of, self._mask = studies, table, marks, mask
         self.sorted_by, self.descending = "received_at", True
         self.filter = ""
         self.page = 0
@@ -49,6 +56,10 @@ class StudyTable:
         self._rows = pd.DataFrame()
         self._series: dict[str, list[dict[str, Any]]] = {}
         self.total = 0
+        self.active = False
+        """Whether a person may pick studies and mark them as checked."""
+        self.picked: set[str] = set()
+        self._marks: Mapping[str, Mark] = {}
 
     def load(self) -> None:
         """Ask the station anew; selects the newest study's first series where none is selected."""
@@ -71,13 +82,19 @@ class StudyTable:
                 self.selected = first[0]["series_uid"]
         here = set(rows["study_uid"]) if len(rows) else set()
         self._series = {uid: self._ask_series(uid) for uid in self.unfolded & here}
+        self.picked &= here  # what cannot be seen is not picked
 
     def act(self, key: str) -> bool:
         """What a click on an element with this `data-key` does; False when it means nothing here."""
         verb, _, what = key.partition(":")
-        if verb == "sort" and what in {column for column, _, _ in _COLUMNS}:
+        if verb == "sort" and what in {column for column, _, _ in _COLUMNS} - _MARKS:
             self.descending = not self.descending if what == self.sorted_by else what in _NUMBERS
             self.sorted_by = what
+        elif verb == "pick":
+            self.picked ^= {what}
+        elif verb == "pick-page":
+            page = set(self._page()["study_uid"])
+            self.picked = self.picked - page if page <= self.picked else self.picked | page
         elif verb == "page":
             self.page = max(0, min(self.page + int(what), self.pages - 1))
         elif verb == "unfold":
@@ -91,6 +108,22 @@ class StudyTable:
     @property
     def pages(self) -> int:
         return max(1, -(-len(self._rows) // ROWS))
+
+    def _page(self) -> pd.DataFrame:
+        return self._rows.iloc[self.page * ROWS : (self.page + 1) * ROWS]
+
+    def picked_rows(self) -> pd.DataFrame:
+        """Of the studies that are picked; one under two patients has two."""
+        return self._rows[self._rows["study_uid"].isin(self.picked)] if len(self._rows) else self._rows
+
+    @property
+    def waits(self) -> bool:
+        """Whether a study of the page still comes: it is told as stable a moment before that can be read."""
+        return any(mark.state == "receiving" for mark in self._marks.values())
+
+    def is_checked(self, study_uid: str) -> bool:
+        """As the page shows it."""
+        return study_uid in self._marks and self._marks[study_uid].checked
 
     def choices(self) -> list[tuple[str, str]]:
         """(label, series UID) of the unfolded studies: for front ends where the table cannot be clicked."""
@@ -108,15 +141,29 @@ class StudyTable:
                 f'<div class="pk-empty" role="status">None of {self.total} studies matches the filter.</div>'
             )
         start = self.page * ROWS
-        page = _records(self._rows.iloc[start : start + ROWS])
+        page = _records(self._page())
+        self._marks = self._marks_of(page)
         body = "".join(self._study(row) for row in page)
         return (
             '<div class="pk-scroll" data-scroll><table class="pk-table" aria-label="Studies"><thead><tr>'
-            f"{''.join(self._heading(*column) for column in _COLUMNS)}</tr></thead>"
+            f"{self._pick_page(page)}{''.join(self._heading(*column) for column in _COLUMNS)}</tr></thead>"
             f"<tbody>{body}</tbody></table></div>{self._foot(start, len(page))}"
         )
 
+    def _pick_page(self, page: list[dict[str, Any]]) -> str:
+        if not self.active:
+            return ""
+        ticked = {row["study_uid"] for row in page} <= self.picked
+        return f'<th scope="col" class="pk-pick">{_box("pick-page:", "Select all on this page", ticked)}</th>'
+
     def _heading(self, column: str, label: str, wide: int) -> str:
+        if column in _MARKS:
+            shown = (
+                label
+                if column == "state"
+                else f'<span title="{label}" aria-label="{label}" role="img">✓</span>'
+            )
+            return f'<th scope="col" class="pk-w{wide} pk-c-{column}">{shown}</th>'
         here = column == self.sorted_by
         order = ("descending" if self.descending else "ascending") if here else "none"
         arrow = ("▾" if self.descending else "▴") if here else ""
@@ -132,19 +179,29 @@ class StudyTable:
         fold = (
             f'<button type="button" class="pk-fold" data-key="unfold:{uid}" data-focus="unfold:{uid}" '
             f'aria-expanded="{str(unfolded).lower()}">'
-            f'<span aria-hidden="true">{"▾" if unfolded else "▸"}</span> '
+            f'<span aria-hidden="true">{"▾" if unfolded else "▸"}</span>&nbsp;'
         )
+        mark = self._marks.get(row["study_uid"], Mark("complete"))
+        called = self._called(row)
         cells = []
+        if self.active:
+            box = _box(f"pick:{uid}", f"Select {called}", row["study_uid"] in self.picked)
+            cells.append(f'<td class="pk-pick">{box}</td>')
         for column, _, wide in _COLUMNS:
-            value = self._value(column, row[column])
+            value = self._value(column, row[column]) if column not in _MARKS else mark.html()
             if column == "patient_name":
-                value = f"{fold}{value or '(no name)'}</button>{_conflict(row['conflict'])}"
-            cells.append(f'<td class="pk-w{wide}{_side(column)}">{value}</td>')
+                conflict = _conflict(row["conflict"], mark.aside)
+                below = self._value("patient_id", row["patient_id"])
+                value = f"{fold}{value or '(no name)'}</button>{conflict}"
+                value += f'<div class="pk-below pk-quiet">{below}{_below(row["study_description"])}</div>'
+            elif column == "checked":
+                value = self._check(uid, called, mark.checked)
+            cells.append(f'<td class="pk-w{wide}{_side(column)} pk-c-{column}">{value}</td>')
         html = f'<tr class="pk-study">{"".join(cells)}</tr>'
         if unfolded:
             if row["conflict"]:
                 html += (
-                    f'<tr><td class="pk-why" colspan="{len(_COLUMNS)}">▲ '
+                    f'<tr><td class="pk-why" colspan="{self._width}">▲ '
                     f"{words.MASK if self._mask() else words.text(row['conflict'])}</td></tr>"
                 )
             # One Study UID under two patients is two rows: each shows its own series only.
@@ -155,6 +212,25 @@ class StudyTable:
             )
         return html
 
+    def _called(self, row: Mapping[str, Any]) -> str:
+        """A study's name for who cannot see the row."""
+        name, date = self._value("patient_name", row["patient_name"]), words.date(row["study_date"])
+        return ", ".join(filter(None, (name or "(no name)", date)))
+
+    def _check(self, uid: str, called: str, checked: bool) -> str:
+        if not self.active:
+            return '<span role="img" aria-label="checked">✓</span>' if checked else ""
+        title = "Checked" if checked else "Mark as checked"
+        return (
+            f'<button type="button" class="pk-check" data-key="check:{uid}" data-focus="check:{uid}" '
+            f'aria-pressed="{str(checked).lower()}" aria-label="Checked: {called}" '
+            f'title="{title}"><span aria-hidden="true">✓</span></button>'
+        )
+
+    @property
+    def _width(self) -> int:
+        return len(_COLUMNS) + self.active
+
     def _one_series(self, row: dict[str, Any]) -> str:
         uid = words.text(row["series_uid"])
         chosen = row["series_uid"] == self.selected
@@ -162,7 +238,7 @@ class StudyTable:
         label = " · ".join(words.text(word) for word in words_of if word != "")
         label += f' <span class="pk-quiet">{row["instances"]} files, {words.size(row["bytes"])}</span>'
         return (
-            f'<tr class="pk-series{" pk-chosen" if chosen else ""}"><td colspan="{len(_COLUMNS)}">'
+            f'<tr class="pk-series{" pk-chosen" if chosen else ""}"><td colspan="{self._width}">'
             f'<button type="button" data-key="select:{uid}" data-focus="select:{uid}" '
             f'aria-pressed="{str(chosen).lower()}"><span aria-hidden="true">{"●" if chosen else "○"}</span> '
             f"{label}</button></td></tr>"
@@ -225,5 +301,20 @@ def _side(column: str) -> str:
     return " pk-number" if column in _NUMBERS else ""
 
 
-def _conflict(reason: str) -> str:
+def _below(description: Any) -> str:
+    """What has no column of its own in a narrow dashboard."""
+    text = words.text(description)
+    return f' <span class="pk-narrow">{text}</span>' if text else ""
+
+
+def _conflict(reason: str, aside: int) -> str:
+    """What is aside has a mark of its own."""
+    reason = reason.removesuffix(aside_sentence(aside)).removesuffix("; ") if aside else reason
     return f' <span class="pk-conflict" title="{words.text(reason)}">▲ conflict</span>' if reason else ""
+
+
+def _box(key: str, label: str, ticked: bool) -> str:
+    return (
+        f'<input type="checkbox" data-key="{key}" data-focus="{key}" aria-label="{label}"'
+        f"{' checked' if ticked else ''}>"
+    )

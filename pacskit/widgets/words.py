@@ -54,3 +54,9 @@ def time_of(value: Any) -> str:
     stamp = pd.Timestamp(value)
     moment = datetime.fromtimestamp(stamp.timestamp())
     return moment.strftime("%H:%M:%S" if moment.date() == datetime.now().date() else _TIME)
+
+
+def count(number: int, what: str) -> str:
+    """`1 image`, `1,200 images`, `3 studies`."""
+    several = f"{what[:-1]}ies" if what.endswith("y") else f"{what}s"
+    return f"{number:,} {what if number == 1 else several}"

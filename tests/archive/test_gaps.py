@@ -25,6 +25,20 @@ def said(gaps: Sequence[Gap]) -> list[tuple[bool, int]]:
 
 
 @pytest.mark.parametrize(
+    ("found", "short"),
+    [
+        ((1, 2, 4), "3"),
+        ((1, 2, 5, 6, 9), "3–4, 7–8"),
+        ((1, 2, 6), "3–5"),
+        (tuple(one for one in range(1, 40) if one % 3), "3, 6, 9, 12, 15, 18, 21, 24 …"),
+        ((1, 100, 200), ""),
+    ],
+)
+def test_missing_numbers_in_short(found: tuple[int, ...], short: str) -> None:
+    assert [gap.numbers for gap in numbers(*found)] == [short]
+
+
+@pytest.mark.parametrize(
     ("found", "expected"),
     [
         ((1, 2, 3), []),

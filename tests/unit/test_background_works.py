@@ -17,6 +17,7 @@ from pacskit.errors import PacskitError, ServiceError, UnknownUID
 from pacskit.events import StudiesChanged
 from pacskit.simulator import phantoms
 from pacskit.station import Station, background
+from pacskit.station.archive_works import ArchiveWorks
 from pacskit.station.station import open_archive
 
 BACKGROUND = {"run_in": "background"}
@@ -132,18 +133,27 @@ def test_rebuild_reindex_verify(either: Station, tmp_path: Path, test_data: Path
     assert len(seen) == found.checked == report.instances
 
 
-def test_a_rebuild_whose_progress_fails_changes_nothing(
-    station: Station, tmp_path: Path, test_data: Path
-) -> None:
-    station.import_paths([source(tmp_path / "given", test_data)])
-    before = station.studies()
+def test_a_rebuild_that_is_cancelled_changes_nothing(tmp_path: Path) -> None:
+    """By who was interrupted while he waited for it; also where another process asked."""
+    phantoms.write(tmp_path / "given", ("mr",), slices=3, size=16)
+    cancel = threading.Event()
+    told: list[Any] = []
 
-    def interrupt(count: int) -> None:
-        raise KeyboardInterrupt
+    def tell(far: Any) -> None:
+        told.append(far)
+        cancel.set()
 
-    with pytest.raises(KeyboardInterrupt):
-        station.archive.rebuild(interrupt)
-    assert station.studies().equals(before)
+    with Station(tmp_path / "archive", attach=False) as station:
+        station.import_paths([tmp_path / "given"])
+        uid = str(station.studies()["study_uid"].iloc[0])
+        station.archive._mine().index.remove(list(station.table("instance")["sop_instance_uid"][:1]))
+        with pytest.raises(ServiceError, match="cancelled"):
+            ArchiveWorks(station.archive, tell, cancel).rebuild()
+        assert told == [1]
+        assert station.archive.count("instance") == 2, "the row that the files would bring back"
+        cancel.clear()
+        station.archive.rebuild()
+        assert station.archive.count("instance", StudyInstanceUID=uid) == 3
 
 
 def test_wrong_questions_are_answered_as_here(either: Station, tmp_path: Path) -> None:
