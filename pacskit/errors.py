@@ -11,6 +11,7 @@ PacskitError
 ├── Refused             one instance is not stored; carries the DIMSE status
 ├── AssociationError    no association, or it ended before its time
 │   └── AssociationRejected
+├── CertificateError    a certificate, key or list cannot be used, or a peer's was refused
 ├── PixelError          an image cannot be decoded or shown
 ├── GeometryError       a series does not form one volume
 └── UnknownUID          nothing here has that UID
@@ -125,6 +126,12 @@ class AssociationRejected(AssociationError):
     def __init__(self, sentence: str, result: int, source: int, reason: int) -> None:
         super().__init__(sentence)
         self.result, self.source, self.reason = result, source, reason
+
+
+class CertificateError(PacskitError):
+    """A certificate, private key, trusted list or revocation list cannot be used, or a peer's was refused."""
+
+    http_status = 400
 
 
 class PixelError(PacskitError):

@@ -34,6 +34,7 @@ PACKAGE_OF = {
     "Orthanc": "orthanc",
     "chromium": "chromium",
     "strace": "strace",
+    "openssl": "openssl",
 }
 # Debian puts daemons where only root looks.
 SEARCHED = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"))

@@ -7,7 +7,7 @@ import warnings
 
 import typer
 
-from pacskit.cli import archive, background, lab, network, serve, settings
+from pacskit.cli import archive, background, certificate, lab, network, serve, settings
 from pacskit.errors import NotAdministrator, PacskitError, SettingError
 
 app = typer.Typer(
@@ -17,7 +17,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for module in (lab, serve, background, archive, network, settings):
+for module in (lab, serve, background, archive, network, certificate, settings):
     module.register(app)
 
 
