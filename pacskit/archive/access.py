@@ -54,6 +54,17 @@ def open_file(path: Path | str, flags: int) -> int:
     return descriptor
 
 
+def create_file(path: str, mode: int, umask_hides: bool) -> int:
+    """A new file, to write and read. Raises OSError.
+
+    `umask_hides`: what the umask takes away from the mode has to be given afterwards.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | system.BINARY, mode)
+    if umask_hides:
+        make_readable(descriptor)
+    return descriptor
+
+
 def make_readable(descriptor: int) -> None:
     """For the group, whatever the umask was when the file was made. Raises OSError, the file closed."""
     try:

@@ -31,6 +31,7 @@ from pacskit.archive.place import take_place
 from pacskit.archive.rebuild import RebuildReport, rebuild, receipts_of
 from pacskit.archive.recovery import Recovered, adopt, recover
 from pacskit.archive.reindex import Reindexer, read_again
+from pacskit.archive.remote import Entrance
 from pacskit.archive.restoring import catch_up, mend, mended
 from pacskit.archive.retention import Retention
 from pacskit.archive.rows import Row
@@ -38,7 +39,7 @@ from pacskit.archive.sharing import Sharing
 from pacskit.archive.space import Space
 from pacskit.archive.stable import Quiet
 from pacskit.archive.trash import Trash
-from pacskit.archive.uids import check_common_uid, check_uid
+from pacskit.archive.uids import check_announced
 from pacskit.errors import ArchiveError
 from pacskit.events import ArchiveFailed, ConflictFound, EventBus, StudiesChanged, StudyStable
 from pacskit.settings.models import ArchiveSettings
@@ -55,6 +56,7 @@ class Owner:
         self._parts = f"{folder}/{INCOMING}/{os.urandom(8).hex()}_"
         self._numbers = itertools.count()
         self._under_way: set[Incoming] = set()
+        self._entrances: set[Entrance] = set()
         self._guard = threading.Lock()
         settings = settings or ArchiveSettings()
         self._safe = settings.durability == "safe"
@@ -125,12 +127,8 @@ class Owner:
         origin: Origin,
         source_ae: str = "",
     ) -> Incoming:
-        check_common_uid(sop_class_uid, "Affected SOP Class UID")
-        check_uid(sop_instance_uid, "Affected SOP Instance UID")
-        check_common_uid(transfer_syntax_uid, "Transfer Syntax UID")
-        self._caretaker.receiving()
-        self.index.check()
-        self.space.check()
+        check_announced(sop_class_uid, sop_instance_uid, transfer_syntax_uid)
+        self._check()
         part = f"{self._parts}{next(self._numbers):x}.part"
         incoming = Incoming(
             self._intake, part, sop_class_uid, sop_instance_uid, transfer_syntax_uid, origin, source_ae
@@ -138,6 +136,26 @@ class Owner:
         with self._guard:
             self._under_way.add(incoming)
         return incoming
+
+    def entrance(self, origin: Origin) -> Entrance:
+        """See Archive.entrance."""
+        entrance = Entrance(
+            self._intake,
+            f"{self._parts}{next(self._numbers):x}-",
+            origin,
+            self._sharing.new_files,
+            self._check,
+            self._left,
+        )
+        with self._guard:
+            self._entrances.add(entrance)
+        return entrance
+
+    def _check(self) -> None:
+        """Something comes. Raises ArchiveError where nothing can be taken."""
+        self._caretaker.receiving()
+        self.index.check()
+        self.space.check()
 
     def import_paths(
         self,
@@ -211,7 +229,16 @@ class Owner:
         self.index.checkpoint()
 
     def _busy(self, path: Path) -> bool:
-        return path in self._linking or any(incoming.part == str(path) for incoming in self._under_way)
+        part = str(path)
+        return (
+            path in self._linking
+            or any(incoming.part == part for incoming in self._under_way)
+            or any(part.startswith(entrance.prefix) for entrance in self._entrances)
+        )
+
+    def _left(self, entrance: Entrance) -> None:
+        with self._guard:
+            self._entrances.discard(entrance)
 
     def _ended(self, incoming: Incoming) -> None:
         self._caretaker.receiving()

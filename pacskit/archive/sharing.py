@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pacskit import system
-from pacskit.archive.access import ALONE, GROUP, make_readable, modes_of
+from pacskit.archive.access import ALONE, GROUP, create_file, modes_of
 from pacskit.archive.files import ASIDE, DAMAGED, DIRTY, FORMAT, INCOMING, JOURNAL, STUDIES, SUMS, TRASH
 from pacskit.archive.import_journal import IMPORTS
 from pacskit.archive.place import NOTE
@@ -30,7 +30,6 @@ FILES = (FORMAT, JOURNAL, NOTE, UNSTABLE, IMPORTS)
 WALKED = (TRASH, STUDIES, ASIDE, SUMS, DAMAGED, INCOMING, DIRTY, TRASH)
 """The trash twice: files may be moved in and out meanwhile."""
 TELL_SECONDS = 10.0
-_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | system.BINARY
 _REMEMBERED, _CHANGING = "group", "changing"
 
 
@@ -65,10 +64,12 @@ class Sharing:
 
     def create(self, path: str) -> int:
         """A new file for what is received, to write and read. Raises OSError."""
-        descriptor = os.open(path, _NEW, self._modes.file)
-        if self._umask_hides:
-            make_readable(descriptor)
-        return descriptor
+        return create_file(path, *self.new_files)
+
+    @property
+    def new_files(self) -> tuple[int, bool]:
+        """How `create_file` makes them."""
+        return self._modes.file, self._umask_hides
 
     def take_in(self, index: Path) -> None:
         """The index that SQLite has made or opened; its log and shared memory are read too.
@@ -134,7 +135,7 @@ class Sharing:
     def _is_hidden(self) -> bool:
         """Whether the umask takes the group's right away: then each new file needs a call more."""
         path = self._folder / INCOMING / f"probe-{os.urandom(6).hex()}"
-        descriptor = os.open(path, _NEW, self._modes.file)
+        descriptor = create_file(str(path), self._modes.file, False)
         try:
             return stat.S_IMODE(os.fstat(descriptor).st_mode) != self._modes.file
         finally:

@@ -31,3 +31,10 @@ def check_uid(value: str, what: str) -> str:
 
 check_common_uid = lru_cache(maxsize=256)(check_uid)
 """For those that are mostly alike: of classes and transfer syntaxes."""
+
+
+def check_announced(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str) -> None:
+    """What a sender announces, before its data set comes. Raises Refused A900."""
+    check_common_uid(sop_class_uid, "Affected SOP Class UID")
+    check_uid(sop_instance_uid, "Affected SOP Instance UID")
+    check_common_uid(transfer_syntax_uid, "Transfer Syntax UID")

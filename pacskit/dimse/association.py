@@ -7,6 +7,7 @@ import logging
 import socket
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -30,6 +31,8 @@ log = logging.getLogger(__name__)
 
 LONGEST_COMMAND = 1 << 16
 """Bytes of a command set; the longest of the standard are a few hundred."""
+CUT_PATIENCE = 2.0
+"""Seconds an association gets to end once its connection is cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,41 @@ class AssociationInfo:
     bytes: int
 
 
-class Association:
+class Served(ABC):
+    """What a listener knows of an association, whoever serves it: a thread here, or another process."""
+
+    def __init__(self, number: int, request: AssociateRequest, address: str) -> None:
+        self.number, self.request, self.address = number, request, address
+        self.since = time.time()
+        self.counters = Counters()
+
+    def info(self) -> AssociationInfo:
+        c = self.counters
+        return AssociationInfo(
+            self.number,
+            self.request.calling_ae_title,
+            self.request.called_ae_title,
+            self.address,
+            self.since,
+            c.stored,
+            c.refused,
+            c.bytes,
+        )
+
+    @abstractmethod
+    def start(self, answer: bytes) -> None:
+        """Send the A-ASSOCIATE-AC and serve."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """End it: the peer gets an A-ABORT after the answer that is being written."""
+
+    @abstractmethod
+    def join(self, timeout: float) -> None:
+        """Wait for the end; a peer that does not read its answers is cut off after `timeout` seconds."""
+
+
+class Association(Served):
     """Serves one association until it is released, aborted, lost, silent too long, or stopped."""
 
     def __init__(
@@ -68,9 +105,7 @@ class Association:
 
         `ended(association, how, reason)` is called last, from the association's thread.
         """
-        self.number, self.request, self.address = number, request, address
-        self.since = time.time()
-        self.counters = Counters()
+        super().__init__(number, request, address)
         self._sock, self._connection, self._timeout = sock, connection, timeout
         self._ended = ended
         self._store = StoreReceiver(begin, refused, self.counters, largest)
@@ -84,7 +119,6 @@ class Association:
         self._thread = threading.Thread(target=self._run, name=f"pacskit-association-{number}", daemon=True)
 
     def start(self, answer: bytes) -> None:
-        """Send the A-ASSOCIATE-AC and serve."""
         self._answered = answer
         try:
             self._thread.start()
@@ -94,31 +128,24 @@ class Association:
             self._ended(self, "fault", str(error))
 
     def stop(self) -> None:
-        """End it: the peer gets an A-ABORT after the answer that is being written."""
         self._stopping = True
         with contextlib.suppress(OSError):
             self._sock.shutdown(socket.SHUT_RD)
 
     def join(self, timeout: float) -> None:
-        """Wait for the end; a peer that does not read its answers is cut off after `timeout` seconds."""
         self._thread.join(timeout)
         if self._thread.is_alive():
-            with contextlib.suppress(OSError):
-                self._sock.shutdown(socket.SHUT_RDWR)
-            self._thread.join()
+            self.cut()
+            self._thread.join(CUT_PATIENCE)
+            if self._thread.is_alive():  # a network drive whose server has gone: no call to it can be ended
+                log.error(
+                    "association %d waits for the archive's disk, which hangs: left behind", self.number
+                )
 
-    def info(self) -> AssociationInfo:
-        c = self.counters
-        return AssociationInfo(
-            self.number,
-            self.request.calling_ae_title,
-            self.request.called_ae_title,
-            self.address,
-            self.since,
-            c.stored,
-            c.refused,
-            c.bytes,
-        )
+    def cut(self) -> None:
+        """Whatever the peer does: nothing more is read or sent."""
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RDWR)
 
     def _run(self) -> None:
         how, reason = "lost", ""

@@ -13,16 +13,17 @@ import socket
 import threading
 import time
 from collections.abc import Mapping
-from typing import Protocol
 
 from pacskit.dimse.accept import Acceptor, Rules
-from pacskit.dimse.association import Association, AssociationInfo
-from pacskit.dimse.receive import MEGABYTE, Begin
+from pacskit.dimse.association import AssociationInfo, Served
+from pacskit.dimse.receive import MEGABYTE
+from pacskit.dimse.serving import Store, new_association
 from pacskit.dimse.storage_classes import supported_contexts
 from pacskit.dimse.totals import Tally, Totals
 from pacskit.dimse.upper.connection import Connection
 from pacskit.dimse.upper.negotiation import negotiate, reject_reason, unacceptable
 from pacskit.dimse.upper.pdu import AssociateRequest
+from pacskit.dimse.workers.pool import Workers, new_workers
 from pacskit.errors import PortTaken, ServiceError
 from pacskit.events import (
     AssociationClosed,
@@ -54,12 +55,6 @@ _numbers = itertools.count(1)
 """Of associations, in this process."""
 
 
-class Store(Protocol):
-    """Where instances go: the archive's face, as the listener sees it."""
-
-    def receiver(self, *, calling_ae: str, called_ae: str, address: str, receiving_address: str) -> Begin: ...
-
-
 class DicomListener(Service):
     """One listening port with one settings snapshot."""
 
@@ -79,7 +74,8 @@ class DicomListener(Service):
         self._store, self._ports = store, ports
         self._acceptor: Acceptor | None = None
         self._leaving: list[Acceptor] = []
-        self._associations: dict[int, Association] = {}
+        self._workers: Workers | None = None
+        self._associations: dict[int, Served] = {}
         self._lock = threading.Lock()
         self._tally = Tally()
         self._contexts: Mapping[frozenset[Verb], Mapping[str, frozenset[str]]] = {
@@ -110,9 +106,11 @@ class DicomListener(Service):
         acceptor = Acceptor(sock, self._rules())
         if not port:
             self._tally = Tally()
+        self._workers = new_workers(self.settings.workers, self.warn)
         try:
             acceptor.start()
         except RuntimeError as error:
+            self._let_workers_go()
             raise ServiceError(f"the system has no thread left: {error}") from error
         self._acceptor = acceptor
         return host, bound
@@ -142,6 +140,11 @@ class DicomListener(Service):
         if mine.host != its.host or not same or old._acceptor is None:
             return False
         self._tally = old._tally
+        if (workers := old._workers) is not None and workers.whole and mine.workers == its.workers:
+            workers.told = self.warn
+            self._workers, old._workers = workers, None
+        else:
+            self._workers = new_workers(mine.workers, self.warn)
         self._acceptor, old._acceptor = old._acceptor, None
         self._acceptor.change(self._rules())
         return True
@@ -152,6 +155,7 @@ class DicomListener(Service):
             self._leaving.append(self._acceptor)
             self._acceptor.retire(GRACE)
             self._acceptor = None
+        self._let_workers_go()
 
     def _busy(self) -> bool:
         # In this order: who asks in the time of grace becomes an association before the acceptor ends.
@@ -169,6 +173,15 @@ class DicomListener(Service):
         deadline = time.monotonic() + STOP_PATIENCE
         for association in associations:
             association.join(max(0.0, deadline - time.monotonic()))
+        if (workers := self._let_workers_go()) is not None:
+            workers.join()
+
+    def _let_workers_go(self) -> Workers | None:
+        """Those there were; they end after their last association."""
+        workers, self._workers = self._workers, None
+        if workers is not None:
+            workers.leave()
+        return workers
 
     def _decide(
         self, sock: socket.socket, connection: Connection, request: AssociateRequest, address: str
@@ -192,30 +205,7 @@ class DicomListener(Service):
         answer = connection.accept(accept)
         sock.setblocking(True)
         tally = self._tally
-        association = Association(
-            next(_numbers),
-            sock,
-            connection,
-            request,
-            address,
-            begin=self._store.receiver(
-                calling_ae=request.calling_ae_title,
-                called_ae=request.called_ae_title,
-                address=address,
-                receiving_address="{}:{}".format(*sock.getsockname()[:2]),
-            ),
-            refused=lambda uid, status, reason: self.events.publish(
-                InstanceRefused(
-                    sop_instance_uid=uid,
-                    received_from=request.calling_ae_title,
-                    status=status,
-                    reason=reason,
-                )
-            ),
-            ended=lambda association, how, reason: self._ended(association, tally, how, reason),
-            timeout=settings.network_timeout,
-            largest=settings.max_object * MEGABYTE,
-        )
+        association = self._association(sock, connection, request, address, tally)
         with self._lock:
             self._associations[association.number] = association
         tally.opened(association.number, association.counters)
@@ -229,6 +219,38 @@ class DicomListener(Service):
         )
         association.start(answer)
         return None
+
+    def _association(
+        self,
+        sock: socket.socket,
+        connection: Connection,
+        request: AssociateRequest,
+        address: str,
+        tally: Tally,
+    ) -> Served:
+        def refused(uid: str, status: int, reason: str) -> None:
+            self.events.publish(
+                InstanceRefused(
+                    sop_instance_uid=uid,
+                    received_from=request.calling_ae_title,
+                    status=status,
+                    reason=reason,
+                )
+            )
+
+        return new_association(
+            self._store,
+            self._workers,
+            next(_numbers),
+            sock,
+            connection,
+            request,
+            address,
+            refused=refused,
+            ended=lambda association, how, reason: self._ended(association, tally, how, reason),
+            timeout=self.settings.network_timeout,
+            largest=self.settings.max_object * MEGABYTE,
+        )
 
     def _refuse(
         self,
@@ -254,7 +276,7 @@ class DicomListener(Service):
         log.info("a connection from %s %s", address, reason)
         self.events.publish(AssociationRefused(calling="", called="", address=address, reason=reason))
 
-    def _ended(self, association: Association, tally: Tally, how: str, reason: str) -> None:
+    def _ended(self, association: Served, tally: Tally, how: str, reason: str) -> None:
         tally.ended(association.number)
         with self._lock:
             self._associations.pop(association.number, None)

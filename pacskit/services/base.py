@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import errno
+import logging
 import socket
 import threading
 import time
@@ -20,6 +21,8 @@ from pacskit.errors import PacskitError, PortTaken, ServiceError
 from pacskit.events import EventBus, ServiceChanged
 from pacskit.services.ports import free_port, holder_of
 from pacskit.system import sockets
+
+log = logging.getLogger(__name__)
 
 FIRST_ORDINARY_PORT = 1024
 """Below it most systems ask for an administrator's rights."""
@@ -42,6 +45,7 @@ class Status:
     since: float = 0.0
     """Unix time in seconds of the last change."""
     error: str = ""
+    """Why it failed; of one that runs, what does not run as it should."""
     free_port: int = 0
     """Offered where the port was taken; 0: none."""
 
@@ -117,7 +121,7 @@ class Service(ABC):
                 return False
             if not self._adopt(old):
                 return False
-            self._become(old.status, tell)
+            self._become(dataclasses.replace(old.status, error=""), tell)
             return True
 
     def retire(self, *, tell: bool = True) -> None:
@@ -164,6 +168,18 @@ class Service(ABC):
         """Publish the status as it is."""
         status = self.status
         self.events.publish(ServiceChanged(service=self.name, state=status.state, error=status.error))
+
+    def warn(self, sentence: str) -> None:
+        """What a person has to know of it though it runs; any thread. Its next change takes it back."""
+        log.error("%s", sentence)
+
+        def say() -> None:
+            with self._changing:
+                if self.status.running:
+                    self._become(dataclasses.replace(self.status, error=sentence), tell=True)
+
+        # in a thread: who changes it now may wait for the one who says this
+        threading.Thread(target=say, name="pacskit-warn", daemon=True).start()
 
     @abstractmethod
     def _start(self, port: int) -> tuple[str, int]:

@@ -110,6 +110,15 @@ class ListenerSettings(DicomSection):
     section: ClassVar[str] = "listener"
     label: ClassVar[str] = "DICOM Listener"
 
+    workers: int = setting(
+        1,
+        "Worker processes",
+        "2 or more: so many processes serve the associations that store, for several senders at once on a "
+        "computer with several cores. 1: one process does all, quickest for one sender. Not on Windows",
+        ge=1,
+        le=16,
+    )
+
 
 class SecureListenerSettings(DicomSection):
     """Secure DICOM Listener (seed 12.1.4). The service itself is still to come."""

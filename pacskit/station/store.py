@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from pacskit.archive import Archive, Incoming, Origin
+from pacskit.archive.remote import Entrance
 from pacskit.dimse.receive import Begin
 
 
@@ -13,6 +14,18 @@ class ArchiveStore:
 
     def __init__(self, archive: Archive) -> None:
         self._archive = archive
+
+    def entrance(self, *, calling_ae: str, called_ae: str, address: str, receiving_address: str) -> Entrance:
+        """Takes what one association brings that another process serves."""
+        return self._archive.entrance(
+            Origin(
+                calling_ae=calling_ae,
+                called_ae=called_ae,
+                address=address,
+                receiving_address=receiving_address,
+                received_at=time.time(),
+            )
+        )
 
     def receiver(self, *, calling_ae: str, called_ae: str, address: str, receiving_address: str) -> Begin:
         """Takes what one association brings."""

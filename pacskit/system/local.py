@@ -1,4 +1,7 @@
-"""Sockets that only this computer's user reaches, and who is at the other end; else its loopback."""
+"""Sockets that only this computer's user reaches, and who is at the other end; else its loopback.
+
+And open files and sockets handed from one process to another, where the system can.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import contextlib
 import os
 import socket
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from pacskit.system.files import make_private
@@ -14,6 +17,8 @@ from pacskit.system.files import make_private
 LONGEST_PATH = 100
 """Bytes: Linux takes 107, macOS 103."""
 _FAMILY = getattr(socket, "AF_UNIX", None)
+_SEND_FDS = getattr(socket, "send_fds", None)
+_RECV_FDS = getattr(socket, "recv_fds", None)
 _CREDENTIALS = getattr(socket, "SO_PEERCRED", None)
 
 
@@ -70,3 +75,38 @@ def is_stranger(sock: socket.socket) -> bool:
         return False  # then the socket's folder, its mode and the secret have to do
     _, uid, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, _CREDENTIALS, struct.calcsize("3i")))
     return uid not in (0, os.geteuid())
+
+
+def can_hand_over() -> bool:
+    """Whether open files and sockets can be handed to another process: not on Windows."""
+    return _FAMILY is not None and _SEND_FDS is not None and _RECV_FDS is not None
+
+
+def hand_over(sock: socket.socket, message: bytes, descriptors: Sequence[int]) -> bool:
+    """Send a message, and open files with it (they stay open here).
+
+    False where it does not go out whole: the other end is not there, or takes nothing for too long.
+    """
+    try:
+        if descriptors:
+            assert _SEND_FDS is not None
+            message = message[_SEND_FDS(sock, [message], list(descriptors)) :]
+        sock.sendall(message)
+    except OSError:
+        return False
+    return True
+
+
+def pair(patience: float) -> tuple[socket.socket, socket.socket]:
+    """Two ends that block; what cannot be sent from the first one within `patience` seconds fails."""
+    assert _FAMILY is not None
+    ours, theirs = socket.socketpair(_FAMILY, socket.SOCK_STREAM)
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(patience), 0))
+    return ours, theirs
+
+
+def take_over(sock: socket.socket, size: int, most: int) -> tuple[bytes, list[int]]:
+    """At most `size` bytes of a message, and the open files that came with them. Raises OSError."""
+    assert _RECV_FDS is not None
+    data, descriptors, _, _ = _RECV_FDS(sock, size, most)
+    return data, descriptors

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, Protocol
 
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
@@ -21,6 +22,7 @@ from pacskit.errors import AssociationError
 from pacskit.events import EventBus
 from pacskit.imaging.part10 import META_LIMIT, read_head
 from pacskit.peers import PeerAddress
+from pacskit.station import Station
 from tests.archive.conftest import encode, make
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -53,10 +55,10 @@ class Server:
         self.peer = PeerAddress("PACSKIT", "127.0.0.1", 1)
         self.pid = 0
 
-    def serve(self, archive: Path, **settings: str) -> Server:
+    def serve(self, archive: Path, *, workers: int = 1, **settings: str) -> Server:
         """Ready to receive when it returns; `settings` of the section archive."""
         arguments = ["serve", "--json", "--quiet", "--archive", str(archive)]
-        given = {"listener.port": "0", "listener.host": "127.0.0.1"}
+        given = {"listener.port": "0", "listener.host": "127.0.0.1", "listener.workers": str(workers)}
         given |= {f"archive.{name}": value for name, value in settings.items()}
         for name, value in given.items():
             arguments += ["--set", f"{name}={value}"]
@@ -124,10 +126,15 @@ def instance(study: int, series: int, number: int, room: int = 20_000) -> tuple[
     return uid, encode(dataset)
 
 
+class Reachable(Protocol):
+    @property
+    def peer(self) -> PeerAddress: ...
+
+
 class Flood:
     """Four senders, a study and an association each; remembers each data set that was acknowledged."""
 
-    def __init__(self, server: Server, first: int, senders: int = 4, each: int = 100_000) -> None:
+    def __init__(self, server: Reachable, first: int, senders: int = 4, each: int = 100_000) -> None:
         """`first`: number of the first study. Each sender waits, connected, once `each` were acknowledged."""
         self.acknowledged: dict[str, bytes] = {}
         self._changed = threading.Condition()
@@ -135,6 +142,8 @@ class Flood:
         self._server, self._senders, self._each = server, senders, each
         self._over = threading.Event()
         self.wrong: list[str] = []
+        self.lost: list[str] = []
+        """How associations ended that were not released."""
         self._threads = [
             threading.Thread(target=self._send, args=(first + number,)) for number in range(senders)
         ]
@@ -154,8 +163,8 @@ class Flood:
                             self.wrong.append(f"{uid}: {response}")
                         self._changed.notify_all()
                 self._over.wait(120)
-        except AssociationError:
-            pass  # the server was killed
+        except AssociationError as error:  # the server was stopped, or killed
+            self.lost.append(str(error))
         finally:
             with self._changed:
                 self._ended += 1
@@ -192,6 +201,21 @@ def restarted(folder: Path, **settings: str) -> Iterator[Archive]:
     """As the next owner finds it."""
     with Archive.create_or_open(folder, EventBus()) as archive:
         yield archive
+
+
+class Background:
+    """A station in a process of its own, and one that is attached to it."""
+
+    def __init__(self, archive: Path) -> None:
+        settings: dict[str, Any] = {"enabled": True, "host": "127.0.0.1", "port": 0}
+        self.station = Station(archive, listener=settings, station={"run_in": "background"})
+        self.pid = self.station.background.pid
+        self.peer = PeerAddress("PACSKIT", "127.0.0.1", self.station.listener.status.port)
+
+    def end(self) -> None:
+        if not self.station.background.lost:
+            self.station.stop_background()
+        self.station.close()
 
 
 def check_kept(folder: Path, acknowledged: dict[str, bytes]) -> int:

@@ -7,11 +7,18 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import pacskit
+from pacskit.archive import Archive
+from pacskit.dimse.listener import DicomListener, ListenerSlot
+from pacskit.events import EventBus
 from pacskit.peers import PeerAddress
+from pacskit.settings import ArchiveSettings, ListenerSettings
+from pacskit.station import ArchiveStore
+from tests.dimse.workers import HERE, Open, workers_left
 
 
 @pytest.fixture
@@ -73,3 +80,37 @@ def storescp(tmp_path: Path) -> Iterator[Callable[..., tuple[Path, PeerAddress]]
     for process in processes:
         process.terminate()
         process.wait(10)
+
+
+@pytest.fixture
+def events() -> EventBus:
+    return EventBus()
+
+
+@pytest.fixture
+def start(tmp_path: Path, events: EventBus) -> Iterator[Open]:
+    """`start(workers=2, ...)`: a running listener and its archive; afterwards no process is left."""
+    opened: list[tuple[ListenerSlot, Archive]] = []
+
+    def run(archive: dict[str, Any] | None = None, **listener: Any) -> tuple[ListenerSlot, Archive]:
+        given = {"durability": "fast", **(archive or {})}
+        made = Archive.create_or_open(
+            tmp_path / f"archive{len(opened)}", events, ArchiveSettings.model_validate(given)
+        )
+        store = ArchiveStore(made)
+        slot = ListenerSlot(
+            lambda settings: DicomListener(settings, store, events),
+            ListenerSettings(
+                **{"enabled": True, "host": HERE, "port": 0, "ae_title": "PACSKIT", "workers": 2, **listener}
+            ),
+        )
+        opened.append((slot, made))
+        slot.start()
+        return slot, made
+
+    yield run
+    for slot, archive in opened:
+        slot.stop()
+        assert not workers_left()
+        archive.close()
+        assert not list((archive.folder / "incoming").iterdir())

@@ -30,6 +30,12 @@ class Nowhere:
     """A store that takes nothing: these tests are about associations."""
 
     def receiver(self, **_: str) -> Any:
+        return self._refuse
+
+    def entrance(self, **_: str) -> Any:
+        raise AssertionError("there are no workers here")
+
+    def _refuse(self, *_: str) -> Any:
         raise Refused(0xA700, "nothing is kept here")
 
 

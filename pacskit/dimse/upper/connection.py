@@ -258,6 +258,11 @@ class Connection:
             if c.result == 0
         }
 
+    @property
+    def unread(self) -> bytes:
+        """What has come and stands in no event yet."""
+        return bytes(self._view[self._start : self._end])
+
     # Bytes out
 
     def request(self, request: AssociateRequest) -> bytes:

@@ -45,7 +45,7 @@ def spawn(arguments: Sequence[str], boot: Mapping[str, Any], errors: Path) -> No
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=descriptor,
-            env=_environment(),
+            env=environment(),
             **more,
         )
     except OSError as error:
@@ -93,8 +93,9 @@ def _last_words(path: Path) -> str:
     return lines[-1][:LONGEST_SENTENCE] if lines else ""
 
 
-def _environment() -> dict[str, str]:
-    """Ours; and where this package is found only by way of the current folder, or of sys.path, that too.
+def environment() -> dict[str, str]:
+    """For a Python of our own: ours; and where this package is found only by way of the current folder, or of
+    sys.path, that too.
 
     The notebook's folder itself stays out (-P): a file in it could stand in for a library's module.
     """
