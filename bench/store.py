@@ -110,6 +110,9 @@ def _fast(rounds: int) -> list[Row]:
 
         _take_turns(work, rounds, names, measure)
     rows = _rows("{}, {}, raw, fast", rates, names, GOALS)
+    by_two = {name: rates["MR", 4, name] for name in (WORKERS, "storescp") if ("MR", 4, name) in rates}
+    if len(by_two) == 2:
+        rows += ratios("MR, 4 senders, raw, fast, 2 workers", "/s", by_two, {"storescp": 1.0})
     rows += _rows("{}, {}, seconds until the index has all", behind, names[:1] + names[4:], {}, unit=" s")
     by_user = {key: {"storescp": 0.95} for key in GOALS}
     return rows + _rows("{}, {}, by storescu", storescu, [n for n in names if n != "pynetdicom"], by_user)
