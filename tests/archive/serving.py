@@ -154,6 +154,8 @@ class Flood:
         try:
             with ClientAssociation(self._server.peer, [CONTEXT], timeout=60) as association:
                 for number in range(1, self._each + 1):
+                    if self._over.is_set():
+                        return
                     uid, body = instance(study, number // 20, number, 100 + number * 997 % 90_000)
                     response = store(association, uid, body)
                     with self._changed:
@@ -187,7 +189,7 @@ class Flood:
             return dict(self.acknowledged)
 
     def join(self, refused: bool = False) -> dict[str, bytes]:
-        """After the server's end: everything that was acknowledged."""
+        """After the server's end, or to end now: everything that was acknowledged."""
         self._over.set()
         for thread in self._threads:
             thread.join(60)

@@ -21,6 +21,7 @@ from pacskit.archive.elements import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT, B
 from pacskit.archive.header import KEYWORDS, read_attributes
 from pacskit.imaging.part10 import META_LIMIT, read_head
 from tests.archive.conftest import encode, make
+from tests.growth import GROWTH, resident
 
 WANTED = frozenset(
     (
@@ -311,9 +312,17 @@ def fuzz(cases, seed, monkeypatch):
 
 
 def test_damaged_data_sets(monkeypatch):
-    assert 4_000 < fuzz(20_000, 1, monkeypatch) < 16_000, "some whole, some not"
+    good = fuzz(4_000, 1, monkeypatch)
+    before = resident()
+    good += fuzz(16_000, 2, monkeypatch)
+    assert resident() - before < GROWTH
+    assert 4_000 < good < 16_000, "some whole, some not"
 
 
 @pytest.mark.soak
 def test_many_damaged_data_sets(soak_seed, monkeypatch):
-    assert fuzz(1_000_000, soak_seed, monkeypatch)
+    assert fuzz(100_000, soak_seed, monkeypatch)
+    before = resident()
+    for part in range(9):
+        assert fuzz(100_000, soak_seed + 1 + part, monkeypatch)
+    assert resident() - before < GROWTH

@@ -22,6 +22,7 @@ from pacskit.dimse.upper.pdu import (
     UserIdentity,
 )
 from pacskit.dimse.upper.state import State
+from tests.growth import GROWTH, resident
 
 FULL = replace(
     REQUEST,
@@ -115,7 +116,10 @@ def survive(role, stream, rng):
 @pytest.mark.parametrize("seed", range(4))
 def test_damaged_streams(role, seed):
     rng = random.Random(f"{role} {seed}")
-    found_out = sum(survive(role, damaged(STREAMS[role], rng), rng) for _ in range(2500))
+    found_out = sum(survive(role, damaged(STREAMS[role], rng), rng) for _ in range(500))
+    before = resident()
+    found_out += sum(survive(role, damaged(STREAMS[role], rng), rng) for _ in range(2000))
+    assert resident() - before < GROWTH
     assert 500 < found_out < 2400  # the damage is neither trifling nor always the same early death
 
 
@@ -136,5 +140,8 @@ def test_undamaged_streams_survive():
 @pytest.mark.parametrize("role", STREAMS)
 def test_a_million_damaged_streams(role, soak_seed):
     rng = random.Random(f"{role} {soak_seed}")
-    for _ in range(500_000):
+    for number in range(500_000):
         survive(role, damaged(STREAMS[role], rng), rng)
+        if number == 50_000:
+            before = resident()
+    assert resident() - before < GROWTH
