@@ -6,7 +6,6 @@ sums/<study folder>.sha256 is what sha256sum writes: `cd archive; sha256sum -c s
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import zlib
@@ -16,6 +15,7 @@ from pathlib import Path
 from pacskit import system
 from pacskit.archive.access import file_mode
 from pacskit.archive.files import SUMS, append_line, make_folders, study_folder
+from pacskit.archive.header import private_of
 from pacskit.imaging.part10 import META_LIMIT, FileHead, read_head
 
 PIECE = 1 << 20
@@ -41,8 +41,8 @@ def fill_crc(head: bytes, crc: int) -> bytes:
 def crc_of(head: FileHead) -> int | None:
     """The crc32 that stands in the file; None where it was stored without one."""
     try:
-        return int(json.loads(head.private.rstrip(b"\0 "))["crc32"], 16)
-    except (ValueError, KeyError, TypeError, RecursionError):
+        return int(private_of(head)["crc32"], 16)
+    except (ValueError, KeyError, TypeError):
         return None
 
 

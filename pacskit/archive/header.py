@@ -124,25 +124,33 @@ class Header:
         return str(self.attributes["StudyInstanceUID"])
 
 
+def private_of(head: FileHead) -> dict[str, Any]:
+    """What `Origin.private` wrote into a file; empty where another wrote there, or nobody."""
+    try:
+        content = json.loads(head.private.rstrip(b"\0 "))
+    except (ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
 def size_of(head: FileHead) -> int | None:
     """Bytes of the data set that stand in the file; None where it was stored without knowing them."""
     try:
-        return int(json.loads(head.private.rstrip(b"\0 "))["size"])
-    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        return int(private_of(head)["size"])
+    except (ValueError, KeyError, TypeError, OverflowError):
         return None
 
 
 def receipt(head: FileHead, fallback_ms: int) -> tuple[int, str]:
     """(received at in ms, received from) as the file's meta says; else its AE title, `fallback_ms`."""
-    if head.private:
-        try:
-            content = json.loads(head.private.rstrip(b"\0 "))
-            received_ms, received_from = int(content["received_ms"]), clean(str(content["received_from"]))
-        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
-            pass  # somebody wrote there who is not us
-        else:
-            if 0 <= received_ms < _MILLISECONDS_LIMIT:
-                return received_ms, received_from
+    content = private_of(head)
+    try:
+        received_ms, received_from = int(content["received_ms"]), clean(str(content["received_from"]))
+    except (ValueError, KeyError, TypeError, OverflowError):
+        pass  # somebody wrote there who is not us
+    else:
+        if 0 <= received_ms < _MILLISECONDS_LIMIT:
+            return received_ms, received_from
     return min(max(fallback_ms, 0), _MILLISECONDS_LIMIT), head.text(0x0016) or head.text(0x0017)
 
 

@@ -108,9 +108,7 @@ class Incoming:
     def write(self, buffers: Sequence[Buffer]) -> None:
         """Append to the data set. Raises ArchiveError (disk full, ...); `discard()` follows then."""
         pieces = list(buffers)
-        if self._crc >= 0:
-            for piece in pieces:
-                self._crc = crc32(piece, self._crc)
+        self._count_in(pieces)
         if self._descriptor < 0:
             self._start = _first(pieces)
             self._head = self._make_head()
@@ -149,10 +147,8 @@ class Incoming:
     def _at_once(self, buffers: Sequence[Buffer]) -> Header:
         """Nothing is written yet: what is refused never is."""
         start, size = _first(buffers), sum(map(len, buffers))
-        header = self._read_header(_reader(start, size, buffers), 0, size)
-        if self._crc >= 0:
-            for piece in buffers:
-                self._crc = crc32(piece, self._crc)
+        header = self._read_header(start, 0, size, lambda length, at: b"".join(buffers)[at : at + length])
+        self._count_in(buffers)
         self._head = self._make_head(size)
         self._open(fill_crc(self._head, self._crc) if self._crc >= 0 else self._head, list(buffers))
         return header
@@ -160,20 +156,26 @@ class Incoming:
     def _written(self, buffers: Sequence[Buffer]) -> Header:
         if buffers:
             self.write(buffers)
-        start, offset, descriptor = self._start, len(self._head), self._descriptor
-
-        def read(size: int, at: int) -> bytes:
-            begin = at - offset
-            if begin + size <= len(start):
-                return start[begin : begin + size]
-            return system.read_at(descriptor, size, at)
-
-        header = self._read_header(read, offset, self._size)
+        descriptor = self._descriptor
+        header = self._read_header(
+            self._start, len(self._head), self._size, lambda size, at: system.read_at(descriptor, size, at)
+        )
         head = fill_crc(self._head, self._crc) if self._crc >= 0 else bytes(len(UNFINISHED))
         system.write_at(descriptor, head, 0)
         return header
 
-    def _read_header(self, read: Read, offset: int, size: int) -> Header:
+    def _count_in(self, pieces: Sequence[Buffer]) -> None:
+        if self._crc >= 0:
+            for piece in pieces:
+                self._crc = crc32(piece, self._crc)
+
+    def _read_header(self, start: bytes, offset: int, size: int, rest: Read) -> Header:
+        """Mostly from the data set's `start`, which is in memory; `offset` is where it begins."""
+
+        def read(length: int, at: int) -> bytes:
+            begin, end = at - offset, at - offset + length
+            return start[begin:end] if end <= len(start) else rest(length, at)
+
         attributes = read_attributes(read, offset, size, self._transfer_syntax_uid)
         check_command(attributes, self._sop_class_uid, self._sop_instance_uid)
         origin = self._origin
@@ -236,16 +238,3 @@ def _first(pieces: Sequence[Buffer]) -> bytes:
         if size == FIRST_PIECE:
             break
     return bytes(first[0]) if len(first) == 1 else b"".join(first)
-
-
-def _reader(start: bytes, size: int, pieces: Sequence[Buffer]) -> Read:
-    """Reads from what is in memory; all of it is copied together only where more than the start is read."""
-
-    def read(length: int, at: int) -> bytes:
-        if at == 0 and (length == len(start) or size == len(start)):
-            return start
-        if at + length <= len(start):
-            return start[at : at + length]
-        return b"".join(pieces)[at : at + length]
-
-    return read

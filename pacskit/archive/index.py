@@ -111,10 +111,9 @@ class IndexWriter(IndexReader):
         self.failure = ""
         self.dead = False
         """Whether a failure is for good; a full disk is none, it is tried again."""
-        self._known = UidFilter()
+        self._learning = self._learn()
         self._thread = threading.Thread(target=self._run, name="pacskit-index", daemon=True)
         self._thread.start()
-        self._learning = self._learn()
 
     def _prepare(self, path: Path, extra: Sequence[str]) -> bool:
         with self._writing.connect() as connection:

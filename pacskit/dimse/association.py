@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pacskit.dimse.command import (
@@ -53,10 +53,23 @@ class AssociationInfo:
 class Served(ABC):
     """What a listener knows of an association, whoever serves it: a thread here, or another process."""
 
-    def __init__(self, number: int, request: AssociateRequest, address: str) -> None:
+    def __init__(
+        self,
+        number: int,
+        sock: socket.socket,
+        connection: Connection,
+        request: AssociateRequest,
+        address: str,
+        ended: Callable[[Served, str, str], None],
+        timeout: float,
+    ) -> None:
+        """`ended(association, how, reason)` is called last, from the association's thread."""
         self.number, self.request, self.address = number, request, address
         self.since = time.time()
         self.counters = Counters()
+        self._sock, self._connection = sock, connection
+        self._ended, self._timeout = ended, timeout
+        self._thread = threading.Thread(target=self._run, name=f"pacskit-association-{number}", daemon=True)
 
     def info(self) -> AssociationInfo:
         c = self.counters
@@ -79,9 +92,24 @@ class Served(ABC):
     def stop(self) -> None:
         """End it: the peer gets an A-ABORT after the answer that is being written."""
 
-    @abstractmethod
     def join(self, timeout: float) -> None:
         """Wait for the end; a peer that does not read its answers is cut off after `timeout` seconds."""
+        self._thread.join(timeout)
+        for force in self._forces():
+            if not self._thread.is_alive():
+                return
+            force()
+            self._thread.join(CUT_PATIENCE)
+        if self._thread.is_alive():  # a network drive whose server has gone: no call to it can be ended
+            log.error("association %d waits for the archive's disk, which hangs: left behind", self.number)
+
+    @abstractmethod
+    def _run(self) -> None:
+        """Serve; in a thread of its own."""
+
+    @abstractmethod
+    def _forces(self) -> Sequence[Callable[[], object]]:
+        """What ends it where it does not end by itself, one after the other."""
 
 
 class Association(Served):
@@ -97,17 +125,12 @@ class Association(Served):
         *,
         begin: Begin,
         refused: Callable[[str, int, str], None],
-        ended: Callable[[Association, str, str], None],
+        ended: Callable[[Served, str, str], None],
         timeout: float,
         largest: int = 0,
     ) -> None:
-        """`largest`: bytes of an instance that is taken, 0 for any.
-
-        `ended(association, how, reason)` is called last, from the association's thread.
-        """
-        super().__init__(number, request, address)
-        self._sock, self._connection, self._timeout = sock, connection, timeout
-        self._ended = ended
+        """`largest`: bytes of an instance that is taken, 0 for any."""
+        super().__init__(number, sock, connection, request, address, ended, timeout)
         self._store = StoreReceiver(begin, refused, self.counters, largest)
         self._command = bytearray()
         self._skipping = False
@@ -116,7 +139,6 @@ class Association(Served):
         self._answered = b""
         self._acknowledged = False
         """Whether an answer has gone out since the last receive: it took the acknowledgement along."""
-        self._thread = threading.Thread(target=self._run, name=f"pacskit-association-{number}", daemon=True)
 
     def start(self, answer: bytes) -> None:
         self._answered = answer
@@ -132,15 +154,8 @@ class Association(Served):
         with contextlib.suppress(OSError):
             self._sock.shutdown(socket.SHUT_RD)
 
-    def join(self, timeout: float) -> None:
-        self._thread.join(timeout)
-        if self._thread.is_alive():
-            self.cut()
-            self._thread.join(CUT_PATIENCE)
-            if self._thread.is_alive():  # a network drive whose server has gone: no call to it can be ended
-                log.error(
-                    "association %d waits for the archive's disk, which hangs: left behind", self.number
-                )
+    def _forces(self) -> Sequence[Callable[[], object]]:
+        return (self.cut,)
 
     def cut(self) -> None:
         """Whatever the peer does: nothing more is read or sent."""

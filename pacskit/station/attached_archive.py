@@ -105,16 +105,10 @@ class AttachedArchive(Archive):
     def _process(self) -> str:
         return f"the process that owns the archive ({self._there.pid if self._there else 'none'})"
 
-    def _have(
-        self,
-        ask: str,
-        progress: Callable[[Any], None] | None = None,
-        cancel: threading.Event | None = None,
-        **arguments: Any,
-    ) -> Any:
-        """Have the owner do it."""
+    def _have(self, ask: str, *how: Any, **arguments: Any) -> Any:
+        """Have the owner do it; the arguments are those of its `work`."""
         assert self._there is not None
-        return self._there.work(ask, progress, cancel, **arguments)
+        return self._there.work(ask, *how, **arguments)
 
 
 class _Drained(IndexReader):

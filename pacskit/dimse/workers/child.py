@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any, NoReturn
 
 from pacskit.archive.remote import Outpost
-from pacskit.dimse.association import Association
+from pacskit.dimse.association import Association, Served
 from pacskit.dimse.upper.connection import Connection
 from pacskit.dimse.upper.contexts import AcceptedContext
 from pacskit.dimse.upper.pdu import AssociateRequest
@@ -123,7 +123,7 @@ class Worker:
         self._associations[number] = association
         association.start(answer)
 
-    def _ended(self, association: Association, channel: Channel, how: str, reason: str) -> None:
+    def _ended(self, association: Served, channel: Channel, how: str, reason: str) -> None:
         self._associations.pop(association.number, None)
         channel.end(how, reason)
 

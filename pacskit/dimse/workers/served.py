@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 import socket
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from pacskit.archive.remote import Entrance
-from pacskit.dimse.association import CUT_PATIENCE, Served
+from pacskit.dimse.association import Served
 from pacskit.dimse.upper.connection import Connection
 from pacskit.dimse.upper.pdu import AssociateRequest
 from pacskit.dimse.workers import wire
@@ -37,17 +36,14 @@ class RemoteAssociation(Served):
         worker: Worker,
         entrance: Entrance,
         refused: Callable[[str, int, str], None],
-        ended: Callable[[RemoteAssociation, str, str], None],
+        ended: Callable[[Served, str, str], None],
         timeout: float,
         largest: int = 0,
     ) -> None:
-        super().__init__(number, request, address)
+        super().__init__(number, sock, connection, request, address, ended, timeout)
         self.workers, self.worker = workers, worker
-        self._sock, self._connection = sock, connection
-        self._entrance, self._refused, self._ended = entrance, refused, ended
-        self._timeout, self._largest = timeout, largest
+        self._entrance, self._refused, self._largest = entrance, refused, largest
         self._channel: socket.socket | None = None
-        self._thread = threading.Thread(target=self._run, name=f"pacskit-association-{number}", daemon=True)
 
     def start(self, answer: bytes) -> None:
         """Hand it to the worker, who sends the A-ASSOCIATE-AC and serves."""
@@ -81,19 +77,12 @@ class RemoteAssociation(Served):
 
     def join(self, timeout: float) -> None:
         """As Association.join; a worker that does not cut the peer off is ended."""
-        self._thread.join(timeout)
-        if self._thread.is_alive():
-            self.worker.tell("cut", self.number)
-            self._thread.join(CUT_PATIENCE)
-            if self._thread.is_alive():
-                self.worker.kill()
-                self._thread.join(CUT_PATIENCE)
-                if self._thread.is_alive():
-                    log.error(
-                        "association %d waits for the archive's disk, which hangs: left behind", self.number
-                    )
+        super().join(timeout)
         if self.worker.closing:
             self.worker.wait()
+
+    def _forces(self) -> Sequence[Callable[[], object]]:
+        return (lambda: self.worker.tell("cut", self.number), self.worker.kill)
 
     def _run(self) -> None:
         how, reason = "fault", "the process that served it ended"
