@@ -15,6 +15,7 @@ from typing import Annotated
 
 import typer
 
+from pacskit import system
 from pacskit.cli import background
 from pacskit.cli.options import ArchiveOption, JsonOption, SetOption, archive_folder, layers
 from pacskit.events import SettingsChanged
@@ -39,6 +40,7 @@ def serve(
     host_control: Annotated[bool, typer.Option("--host-control", hidden=True)] = False,
 ) -> None:
     """Run what is enabled; where nothing is enabled, the DICOM Listener. Until SIGINT or SIGTERM."""
+    system.one_heap()
     if host_control:
         raise typer.Exit(hosting.run())
     logging.basicConfig(

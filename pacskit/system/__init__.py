@@ -1,6 +1,7 @@
 """What only some systems have, in one place with fallbacks that a test forces (tests/unit/test_system.py).
 
 files.py: disks, locks, permissions. sockets.py: the network. local.py: sockets of this computer's user.
+memory.py: what the C library keeps.
 Tested on Linux; macOS and Windows by design.
 """
 
@@ -27,6 +28,7 @@ from pacskit.system.files import (
     write_all,
     write_at,
 )
+from pacskit.system.memory import one_heap
 
 __all__ = [
     "BINARY",
@@ -38,6 +40,7 @@ __all__ = [
     "make_private",
     "name_of_group",
     "name_of_user",
+    "one_heap",
     "read_at",
     "remove_leftovers",
     "rename_new",

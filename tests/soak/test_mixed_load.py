@@ -100,12 +100,6 @@ def test_mixed_load(tmp_path: Path) -> None:
     run(tmp_path, WARM, ROUNDS, 5)
 
 
-@pytest.fixture(autouse=True)
-def _one_arena(monkeypatch: pytest.MonkeyPatch) -> None:
-    """glibc gives threads heaps of their own and keeps what they freed: 30 MB more, that no object has."""
-    monkeypatch.setenv("MALLOC_ARENA_MAX", "1")
-
-
 @pytest.mark.soak
 def test_mixed_load_for_long(tmp_path: Path, soak_seed: int) -> None:
     run(tmp_path, max(SOAK_ROUNDS // 12, 150), SOAK_ROUNDS, soak_seed)

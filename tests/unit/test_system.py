@@ -332,3 +332,27 @@ def test_a_system_that_does_not_tell_who_is_there(monkeypatch: pytest.MonkeyPatc
         assert not local.is_stranger(here)
         monkeypatch.setattr(local, "_CREDENTIALS", None)
         assert not local.is_stranger(here)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads glibc's own account")
+def test_threads_share_one_heap() -> None:
+    """In a child: glibc's report names each heap that was made."""
+    program = """
+import ctypes, sys, threading
+from pacskit import system
+if sys.argv[1] == "one":
+    print(system.one_heap())
+held = [threading.Thread(target=lambda: [bytes(1000) for _ in range(1000)] and gate.wait()) for _ in range(4)]
+gate = threading.Event()
+for thread in held: thread.start()
+gate.set()
+for thread in held: thread.join()
+ctypes.CDLL(None).malloc_stats()
+"""
+    heaps = {}
+    for how in ("one", "many"):
+        done = subprocess.run(
+            [sys.executable, "-c", program, how], capture_output=True, text=True, cwd=ROOT, check=True
+        )
+        heaps[how] = done.stderr.count("Arena ")
+    assert heaps["one"] == 1 < heaps["many"]
