@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from bench import associations, busy, idle, index, large_object, store
+from bench import associations, busy, idle, index, large_object, secure, store
 from bench.places import in_memory
 from bench.results import Row, goals, keep, machine, show
 
@@ -15,6 +15,7 @@ BENCHES = {
     "associations": (associations.run,),
     "index": (index.run,),
     "large_object": (large_object.run,),
+    "secure": (secure.run,),
     "store": (store.run, idle.run, busy.run),
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import struct
 from collections.abc import Iterable, Sequence
 
@@ -72,14 +73,25 @@ def store_rq(context: int, sop_class: str, sop_instance: str) -> bytes:
     )
 
 
+def any_server() -> ssl.SSLContext:
+    """TLS with whoever answers; each handshake is a full one."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
 class RawAssociation:
     """Connected and accepted."""
 
-    def __init__(self, port: int, request: bytes, *, nagle: bool = False) -> None:
+    def __init__(
+        self, port: int, request: bytes, *, nagle: bool = False, tls: ssl.SSLContext | None = None
+    ) -> None:
         self.sock = socket.create_connection(("127.0.0.1", port), PATIENCE)
         self.sock.settimeout(None)  # one of Python's would cost a poll before each call
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", PATIENCE, 0))
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, not nagle)
+        if tls is not None:
+            self.sock = tls.wrap_socket(self.sock)
         self.sock.sendall(request)
         kind, body = self._pdu()
         if kind != 2:
@@ -107,6 +119,9 @@ class RawAssociation:
     def store_at_once(self, buffers: list[bytes | memoryview]) -> int:
         """Send PDUs that are ready, in as few system calls as possible; the status answered."""
         left = buffers
+        if isinstance(self.sock, ssl.SSLSocket):
+            self.sock.sendall(b"".join(left))
+            left = []
         while left:
             sent, done = self.sock.sendmsg(left), 0
             while done < len(left) and sent >= len(left[done]):

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bench.corpus import EXPLICIT_LE, Kind
-from bench.raw_sender import RawAssociation, associate_rq, p_data_header, store_rq
+from bench.raw_sender import RawAssociation, any_server, associate_rq, p_data_header, store_rq
 
 STOCK_PDU = 16384
 """What stock senders use (DCMTK's default)."""
@@ -35,6 +35,7 @@ class Job:
     seconds: float
     stock: bool = False
     """As stock senders do: Nagle on, small PDUs, a system call for each."""
+    tls: bool = False
 
 
 def _encode(kind: Kind, job: Job, largest: int) -> list[list[bytes | memoryview]]:
@@ -68,7 +69,7 @@ def _encode(kind: Kind, job: Job, largest: int) -> list[list[bytes | memoryview]
 def _send(job: Job) -> dict[str, float]:
     kind = Kind.of(job.modality)
     request = associate_rq([(kind.sop_class, (EXPLICIT_LE,))])
-    association = RawAssociation(job.port, request, nagle=job.stock)
+    association = RawAssociation(job.port, request, nagle=job.stock, tls=any_server() if job.tls else None)
     instances = _encode(kind, job, min(association.most, STOCK_PDU if job.stock else LARGEST_PDU))
     store = association.store_piecewise if job.stock else association.store_at_once
     sys.stdout.write("ready\n")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import json
 import os
 import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -16,6 +19,8 @@ from functools import partial
 from pathlib import Path
 
 import psutil
+
+from pacskit.certificates import Authority
 
 AE_TITLE = "BENCH"
 ARCHIVE = "archive"
@@ -44,6 +49,29 @@ def _pacskit(folder: Path, port: int, **more: object) -> list[str]:
 def _storescp(folder: Path, port: int) -> list[str]:
     title, largest = ["-aet", AE_TITLE], ["--max-pdu", "131072"]
     return ["storescp", "-dhl", "--fork", "+B", *title, "-od", str(folder), *largest, str(port)]
+
+
+@functools.cache
+def certificate() -> tuple[Path, Path]:
+    """Of this run's servers with TLS, and its key (EC P-256)."""
+    folder = Path(tempfile.mkdtemp(prefix="pacskit-bench-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    issued = Authority.create(folder).issue("bench")
+    return issued.certificate, issued.private_key
+
+
+def _secure_pacskit(folder: Path, port: int) -> list[str]:
+    crt, key = certificate()
+    files = {"secure_listener__certificate": crt, "secure_listener__private_key": key}
+    rules = {"host": "127.0.0.1", "ae_title": AE_TITLE, "max_associations": 1000, "enabled": "true"}
+    settings = {f"secure_listener__{name}": value for name, value in rules.items()}
+    return _pacskit(folder, free_port(), secure_listener__port=port, **files, **settings)
+
+
+def _secure_storescp(folder: Path, port: int) -> list[str]:
+    crt, key = certificate()
+    program, *options = _storescp(folder, port)
+    return [program, "+tls", str(key), str(crt), "-ic", *options]
 
 
 def _orthanc(folder: Path, port: int, **more: object) -> list[str]:
@@ -81,6 +109,8 @@ VARIANTS: dict[str, tuple[str, Callable[[Path, int], list[str]]]] = {
     "pacskit safe": (sys.executable, partial(_pacskit, archive__durability="safe")),
     "pacskit, 2 workers": (sys.executable, partial(_pacskit, listener__workers=2)),
     "Orthanc default": ("Orthanc", _orthanc),
+    "pacskit, TLS": (sys.executable, _secure_pacskit),
+    "storescp, TLS": ("storescp", _secure_storescp),
 }
 
 

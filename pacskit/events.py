@@ -14,6 +14,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 log = logging.getLogger(__name__)
@@ -53,6 +54,10 @@ class AssociationOpened(Event):
     calling: str
     called: str
     address: str
+    tls: str = ""
+    """Version and cipher suite; empty: an open connection."""
+    identity: str = ""
+    """The subject of the caller's certificate, where it was verified."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,12 +75,16 @@ class AssociationClosed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssociationRefused(Event):
-    """An A-ASSOCIATE-RQ was answered with A-ASSOCIATE-RJ (or never came: `calling` is empty)."""
+    """An A-ASSOCIATE-RQ was answered with A-ASSOCIATE-RJ (or never came: `calling` is empty).
+
+    Of one that goes on being refused only some are told, each with how often it has been by then.
+    """
 
     calling: str
     called: str
     address: str
     reason: str
+    count: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,6 +182,19 @@ class ArchiveFailed(Event):
     """The index can no longer be written; the services stop taking instances."""
 
     reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CertificateExpiring(Event):
+    """A certificate that a service works with ends within 30 days, or has ended; told once a day."""
+
+    service: str
+    what: str
+    """certificate: the service's own; signing certificate: one that comes with it; trusted certificate."""
+    subject: str
+    valid_to: datetime
+    days_left: int
+    """Whole days; negative: it has ended."""
 
 
 E = TypeVar("E", bound=Event)

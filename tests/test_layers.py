@@ -17,9 +17,10 @@ ROWS = (
     ("station",),
     ("dimse", "web"),
     ("services", "peers", "viewer"),
-    ("archive", "certificates"),
+    ("archive",),
     ("imaging",),
     ("settings", "events"),
+    ("certificates",),
     ("errors", "system"),
 )
 ROW = {unit: number for number, row in enumerate(ROWS) for unit in row}

@@ -47,7 +47,12 @@ class PasswordNeeded(CertificateError):
 
 def read_file(path: Path, suffixes: tuple[str, ...] = (), most: int = LARGEST) -> bytes:
     """The file's bytes. Raises CertificateError with the sentence why they cannot be had."""
-    path = path.expanduser()
+    try:
+        path = path.expanduser()
+    except RuntimeError:
+        raise CertificateError(
+            f"{path} cannot be read: {path.parts[0]} is no user of this computer"
+        ) from None
     if suffixes and path.suffix.lower() not in suffixes:
         raise CertificateError(f"{path.name} is none of {', '.join('*' + suffix for suffix in suffixes)}")
     try:

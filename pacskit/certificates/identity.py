@@ -10,6 +10,7 @@ import os
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Protocol
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -27,7 +28,6 @@ from pacskit.certificates.contents import (
 )
 from pacskit.certificates.naming import days_left, now_utc, subject_line, validity, weaknesses
 from pacskit.errors import CertificateError
-from pacskit.settings.models import SecureListenerSettings
 
 NO_CERTIFICATE = "No certificate"
 NO_PRIVATE_KEY = "No private key"
@@ -66,6 +66,19 @@ class IdentityState:
         return days_left(self.chain[0], now or now_utc()) if self.chain else None
 
 
+class Paths(Protocol):
+    """What the settings of a service with TLS say of its identity."""
+
+    @property
+    def certificate(self) -> Path | None: ...
+    @property
+    def private_key(self) -> Path | None: ...
+    @property
+    def key_password(self) -> SecretStr | None: ...
+    @property
+    def key_password_file(self) -> Path | None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """The paths of a certificate and its private key, and what opens the key."""
@@ -76,7 +89,7 @@ class Identity:
     password_file: Path | str | None = None
 
     @classmethod
-    def of(cls, settings: SecureListenerSettings) -> Identity:
+    def of(cls, settings: Paths) -> Identity:
         return cls(
             settings.certificate, settings.private_key, settings.key_password, settings.key_password_file
         )

@@ -115,7 +115,7 @@ def validity(certificate: x509.Certificate, now: datetime) -> str:
     left = days_left(certificate, now)
     if certificate.not_valid_after_utc < now:
         return f"expired on {certificate.not_valid_after_utc:%Y-%m-%d}"
-    if left >= SOON:
+    if left > SOON:
         return ""
     return f"expires in {left} day{'' if left == 1 else 's'}, on {certificate.not_valid_after_utc:%Y-%m-%d}"
 

@@ -107,7 +107,9 @@ def _shaken(handshakes: Handshakes, sock: ssl.SSLSocket, address: str) -> Handsh
         sock.recv(1)
     except ssl.SSLError as error:  # OpenSSL's answer to an end without goodbye: it had let us in
         if not (error.reason or "").endswith(("ALERT_DECODE_ERROR", "EOF_WHILE_READING")):
-            raise
+            return HandshakeReport(
+                address, False, handshakes.explain(error, sock), version, suite, tuple(lines)
+            )
     except TimeoutError:
         pass  # it waits for more, so it let us in
     verdict = f"verified: {peer.subject}" if peer is not None else "not verified"

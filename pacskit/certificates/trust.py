@@ -5,6 +5,7 @@ Its form in the settings (`secure_listener.trusted`) is one PEM text each; the f
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -29,6 +30,7 @@ from pacskit.errors import CertificateError
 
 NOBODY = "No client will be accepted: certificates are verified, and the trusted list is empty"
 """What to say where verification is on and nothing is trusted."""
+_LONGEST_PATH = 4096
 State = Literal["ok", "expires soon", "expired", "not yet valid", "not an authority"]
 
 
@@ -111,11 +113,12 @@ class TrustedList:
         found: dict[str, Trusted] = {}
         for number, text in enumerate(texts, 1):
             if "-----BEGIN" in text:
-                certificates = certificates_in(text.encode(), f"Entry {number} of the trusted list")
+                entries = _in_text(text, number)
+            elif text.strip() and "\n" not in text and len(text) <= _LONGEST_PATH:
+                entries = tuple(map(Trusted.of, _in_file(Path(text))))
             else:
-                certificates = _in_file(Path(text))
-            for certificate in certificates:
-                entry = Trusted.of(certificate)
+                raise CertificateError(f"Entry {number} of the trusted list is neither PEM text nor a path")
+            for entry in entries:
                 found.setdefault(entry.fingerprint, entry)
         return cls(tuple(found.values()))
 
@@ -170,6 +173,12 @@ class TrustedList:
     def named(self, name: x509.Name) -> list[Trusted]:
         """The entries with that subject."""
         return [entry for entry in self.entries if entry.certificate.subject == name]
+
+
+@functools.lru_cache(maxsize=1024)
+def _in_text(text: str, number: int) -> tuple[Trusted, ...]:
+    """Kept: settings are checked again and again, and parsing takes most of that time."""
+    return tuple(map(Trusted.of, certificates_in(text.encode(), f"Entry {number} of the trusted list")))
 
 
 def _in_file(path: Path) -> list[x509.Certificate]:

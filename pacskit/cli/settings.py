@@ -46,7 +46,7 @@ def list_all(
     else:
         wide = max((len(key) for key, _, _ in rows), default=0)
         for key, value, source in rows:
-            sys.stdout.write(f"{key.ljust(wide)}  {values.shown(value) or '(none)'}  [{source}]\n")
+            sys.stdout.write(f"{key.ljust(wide)}  {values.in_words(value) or '(none)'}  [{source}]\n")
     _tell_problems(stack)
 
 
@@ -107,10 +107,10 @@ def explain(key: KeyArgument, as_json: JsonOption = False) -> None:
         sys.stdout.write(json.dumps(result, ensure_ascii=False, indent=1) + "\n")
         _tell_problems(stack)
         return
-    sys.stdout.write(f"{key} = {values.shown(found.value) or '(none)'}\n{field.description}\n")
+    sys.stdout.write(f"{key} = {values.in_words(found.value) or '(none)'}\n{field.description}\n")
     sys.stdout.write(f"from: {here}\n")
     for hidden, value in found.hidden:
-        sys.stdout.write(f"hides: {values.shown(value) or '(none)'} ({hidden})\n")
+        sys.stdout.write(f"hides: {values.in_words(value) or '(none)'} ({hidden})\n")
     _tell_problems(stack)
 
 

@@ -14,23 +14,24 @@ import logging
 import math
 import selectors
 import socket
+import ssl
 import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from pacskit.certificates import Handshakes
+from pacskit.dimse.secured import Secured
 from pacskit.dimse.upper.connection import Connection
 from pacskit.dimse.upper.errors import ProtocolError
 from pacskit.dimse.upper.pdu import AssociateRequest
-from pacskit.system.sockets import BACKLOG, no_delay, quick_ack
+from pacskit.dimse.waiting import NOT_YET, NotAdmitted, Waiting
+from pacskit.system.sockets import BACKLOG, no_delay, shut
 
 log = logging.getLogger(__name__)
 
-MOST_WAITING = 1000
-"""Connections without an association at one time; beyond it the oldest goes."""
-
-Decide = Callable[[socket.socket, Connection, AssociateRequest, str], bytes | None]
+Decide = Callable[[socket.socket, Connection, AssociateRequest, str, Secured | None], bytes | None]
 """Takes over an asked-for association (None), or gives the A-ASSOCIATE-RJ to send."""
 
 
@@ -39,22 +40,15 @@ class Rules:
     """What connections are taken by; replaced whole."""
 
     artim: float
-    """Seconds a connection may stay without asking for an association."""
+    """Seconds a connection may stay without asking for an association, the handshake of TLS included."""
+    most_waiting: int
+    """Connections without an association at one time; beyond it the oldest goes."""
     maximum_length: int
     decide: Decide
     unheard: Callable[[str, str], None]
     """Told (address, reason) of connections that end without asking for an association."""
-
-
-class _Waiting:
-    """A connection before its association, or after its refusal (Sta2, Sta13)."""
-
-    __slots__ = ("address", "connection", "refused", "since", "sock")
-
-    def __init__(self, sock: socket.socket, address: str, connection: Connection) -> None:
-        self.sock, self.address, self.connection = sock, address, connection
-        self.since = time.monotonic()
-        self.refused = False
+    handshakes: Handshakes | None = None
+    """With TLS, by these."""
 
 
 class Acceptor:
@@ -63,7 +57,7 @@ class Acceptor:
     def __init__(self, sock: socket.socket, rules: Rules) -> None:
         self._sock: socket.socket | None = sock
         self._rules = rules
-        self._waiting: OrderedDict[socket.socket, _Waiting] = OrderedDict()  # by `since`
+        self._waiting: OrderedDict[Waiting, None] = OrderedDict()  # by `since`
         self._latest = math.inf
         """When the last one must have asked: set once the listening socket is gone."""
         self._orders: deque[tuple[Callable[[], None], threading.Event]] = deque()
@@ -143,7 +137,7 @@ class Acceptor:
 
     def _close(self) -> None:
         self._let_go(0.0)
-        for waiting in list(self._waiting.values()):
+        for waiting in list(self._waiting):
             self._drop(waiting, "")
 
     def _end(self) -> None:
@@ -151,7 +145,7 @@ class Acceptor:
             self._ended = True
             orders = list(self._orders)
         self._selector.close()
-        for sock in (self._sock, self._wake, self._woken, *self._waiting):
+        for sock in (self._sock, self._wake, self._woken, *(waiting.sock for waiting in self._waiting)):
             if sock is not None:
                 sock.close()
         for _, done in orders:
@@ -171,30 +165,32 @@ class Acceptor:
                     self._woken.recv(4096)
                 elif key.fileobj is self._sock:
                     self._accept()
-                elif (waiting := self._waiting.get(key.fileobj)) is not None:  # type: ignore[call-overload]
-                    self._read(waiting)
+                elif key.data in self._waiting:
+                    self._read(key.data)
             except Exception:  # one connection must not end the thread that serves all
                 log.exception("a connection could not be taken")
         self._expire()
 
-    def _deadline(self, waiting: _Waiting) -> float:
+    def _deadline(self, waiting: Waiting) -> float:
         return min(waiting.since + self._rules.artim, self._latest)
 
     def _until_next_deadline(self) -> float | None:
-        for waiting in self._waiting.values():
+        for waiting in self._waiting:
             return max(0.0, self._deadline(waiting) - time.monotonic())
         return None
 
     def _expire(self) -> None:
         now = time.monotonic()
         while self._waiting:
-            waiting = next(iter(self._waiting.values()))
+            waiting = next(iter(self._waiting))
             if (late := self._deadline(waiting) <= now) and self._latest <= now:
                 reason = "had not asked for an association when the service ended"
+            elif late and waiting.shaking:
+                reason = f"did not finish the handshake of TLS within {self._rules.artim:g} s"
             elif late:
                 reason = f"said nothing for {self._rules.artim:g} s"
-            elif len(self._waiting) > MOST_WAITING:
-                reason = "too many wait"
+            elif len(self._waiting) > self._rules.most_waiting:
+                reason = "was the oldest of too many that had not asked for an association"
             else:
                 return
             self._drop(waiting, reason)
@@ -220,64 +216,71 @@ class Acceptor:
         except OSError as error:  # out of file descriptors: make room, or the selector would spin
             log.warning("a connection cannot be taken: %s", error)
             if self._waiting:
-                self._drop(next(iter(self._waiting.values())), "the computer is out of file descriptors")
+                self._drop(next(iter(self._waiting)), "the computer is out of file descriptors")
             else:
                 time.sleep(0.1)
             return False
         sock.setblocking(False)
         no_delay(sock)
         connection = Connection("acceptor", maximum_length=self._rules.maximum_length)
-        waiting = _Waiting(sock, address[0], connection)
-        self._waiting[sock] = waiting
-        self._selector.register(sock, selectors.EVENT_READ)
+        waiting = Waiting(sock, address[0], connection, self._rules.handshakes)
+        self._keep(waiting)
         self._read(waiting)
         return True
 
-    def _read(self, waiting: _Waiting) -> None:
-        sock, connection = waiting.sock, waiting.connection
+    def _keep(self, waiting: Waiting) -> None:
+        self._waiting[waiting] = None
+        self._selector.register(waiting.number, selectors.EVENT_READ, waiting)
+
+    def _read(self, waiting: Waiting) -> None:
         try:
             if waiting.refused:  # Sta13: whatever still comes is thrown away until the peer closes
-                if not sock.recv(65536):
+                if not socket.socket.recv(waiting.sock, 65536):  # what is beneath TLS
                     self._drop(waiting, "")
                 return
-            count = sock.recv_into(connection.get_buffer())
-            if not count:
-                self._drop(waiting, "closed the connection without asking for an association")
-                return
-            quick_ack(sock)
-            connection.buffer_updated(count)
-            event = connection.next_event()
-        except BlockingIOError:
+            event = waiting.advance()
+        except NOT_YET as error:
+            if waiting.handshakes is not None:
+                wants_write = isinstance(error, ssl.SSLWantWriteError)
+                wanted = selectors.EVENT_WRITE if wants_write else selectors.EVENT_READ
+                self._selector.modify(waiting.number, wanted, waiting)
             return
         except ProtocolError as error:
-            self._refuse(waiting, connection.abort(2, error.reason))
+            self._refuse(waiting, waiting.connection.abort(2, error.reason))
             self._rules.unheard(waiting.address, f"did not speak DICOM: {error}")
             return
+        except NotAdmitted as error:
+            self._refuse(waiting, b"")  # OpenSSL has sent its alert
+            self._rules.unheard(waiting.address, str(error))
+            return
         except OSError as error:
-            self._drop(waiting, f"was lost: {error.strerror or error}")
+            self._drop(waiting, waiting.why(error))
             return
         if isinstance(event, AssociateRequest):
             self._forget(waiting)
-            answer = self._rules.decide(sock, connection, event, waiting.address)
+            connection, secured = waiting.connection, waiting.secured
+            answer = self._rules.decide(waiting.sock, connection, event, waiting.address, secured)
             if answer is not None:
-                self._waiting[sock] = waiting
                 waiting.since = time.monotonic()
-                self._selector.register(sock, selectors.EVENT_READ)
+                self._keep(waiting)
                 self._refuse(waiting, answer)
-        elif event is not None:
+        elif event is None:
+            self._drop(waiting, "closed the connection without asking for an association")
+        else:
             self._drop(waiting, "ended before it asked for an association")
 
-    def _refuse(self, waiting: _Waiting, answer: bytes) -> None:
+    def _refuse(self, waiting: Waiting, answer: bytes) -> None:
         waiting.refused = True
-        with contextlib.suppress(OSError):
-            waiting.sock.send(answer)
-            waiting.sock.shutdown(socket.SHUT_WR)
+        if answer:
+            with contextlib.suppress(OSError):
+                waiting.sock.send(answer)
+        shut(waiting.sock, socket.SHUT_WR)
 
-    def _forget(self, waiting: _Waiting) -> None:
-        self._waiting.pop(waiting.sock, None)
-        self._selector.unregister(waiting.sock)
+    def _forget(self, waiting: Waiting) -> None:
+        self._waiting.pop(waiting, None)
+        self._selector.unregister(waiting.number)
 
-    def _drop(self, waiting: _Waiting, reason: str) -> None:
+    def _drop(self, waiting: Waiting, reason: str) -> None:
         self._forget(waiting)
         waiting.sock.close()
         if reason and not waiting.refused:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
+import ssl
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -21,11 +22,13 @@ from pacskit.dimse.command import (
     unsupported_rsp,
 )
 from pacskit.dimse.receive import Begin, Counters, StoreReceiver
+from pacskit.dimse.secured import Secured
+from pacskit.dimse.tls_stream import TlsStream
 from pacskit.dimse.upper.connection import Connection
 from pacskit.dimse.upper.errors import ProtocolError
 from pacskit.dimse.upper.negotiation import abort_reason
 from pacskit.dimse.upper.pdu import Abort, AssociateRequest, Fragment, Released
-from pacskit.system.sockets import quick_ack, receive_timeout
+from pacskit.system.sockets import hang_up, quick_ack, receive_timeout, shut
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +51,12 @@ class AssociationInfo:
     stored: int
     refused: int
     bytes: int
+    tls: str = ""
+    """Version and cipher suite; empty: an open connection."""
+    identity: str = ""
+    """The subject of the peer's certificate, where it was verified."""
+    fingerprint: str = ""
+    """SHA-256 of that certificate, with colons."""
 
 
 class Served(ABC):
@@ -62,9 +71,11 @@ class Served(ABC):
         address: str,
         ended: Callable[[Served, str, str], None],
         timeout: float,
+        secured: Secured | None = None,
     ) -> None:
         """`ended(association, how, reason)` is called last, from the association's thread."""
         self.number, self.request, self.address = number, request, address
+        self.secured = secured
         self.since = time.time()
         self.counters = Counters()
         self._sock, self._connection = sock, connection
@@ -82,6 +93,7 @@ class Served(ABC):
             c.stored,
             c.refused,
             c.bytes,
+            *_told(self.secured),
         )
 
     @abstractmethod
@@ -112,6 +124,22 @@ class Served(ABC):
         """What ends it where it does not end by itself, one after the other."""
 
 
+def _stream(sock: socket.socket, timeout: float) -> socket.socket | TlsStream:
+    """Reads and writes that block, for `timeout` seconds of silence."""
+    if isinstance(sock, ssl.SSLSocket):
+        return TlsStream(sock, timeout)
+    receive_timeout(sock, timeout)
+    return sock
+
+
+def _told(secured: Secured | None) -> tuple[str, ...]:
+    """`tls`, `identity` and `fingerprint` of an AssociationInfo."""
+    if secured is None:
+        return ()
+    peer = secured.peer
+    return (str(secured), *((peer.subject, peer.fingerprint) if peer is not None else ()))
+
+
 class Association(Served):
     """Serves one association until it is released, aborted, lost, silent too long, or stopped."""
 
@@ -128,11 +156,14 @@ class Association(Served):
         ended: Callable[[Served, str, str], None],
         timeout: float,
         largest: int = 0,
+        secured: Secured | None = None,
     ) -> None:
         """`largest`: bytes of an instance that is taken, 0 for any."""
-        super().__init__(number, sock, connection, request, address, ended, timeout)
+        super().__init__(number, sock, connection, request, address, ended, timeout, secured)
         self._store = StoreReceiver(begin, refused, self.counters, largest)
         self._command = bytearray()
+        self._stream: socket.socket | TlsStream = sock
+        """What is read and written; one that does not block yet."""
         self._skipping = False
         self._message_context = 0
         self._stopping = False
@@ -146,27 +177,25 @@ class Association(Served):
             self._thread.start()
         except RuntimeError as error:  # the system has no thread left: this one goes, the service stays
             self._send_last(self._connection.abort(2, 0))
-            self._sock.close()
+            hang_up(self._sock)
             self._ended(self, "fault", str(error))
 
     def stop(self) -> None:
         self._stopping = True
-        with contextlib.suppress(OSError):
-            self._sock.shutdown(socket.SHUT_RD)
+        shut(self._sock, socket.SHUT_RD)
 
     def _forces(self) -> Sequence[Callable[[], object]]:
         return (self.cut,)
 
     def cut(self) -> None:
         """Whatever the peer does: nothing more is read or sent."""
-        with contextlib.suppress(OSError):
-            self._sock.shutdown(socket.SHUT_RDWR)
+        shut(self._sock, socket.SHUT_RDWR)
 
     def _run(self) -> None:
         how, reason = "lost", ""
         try:
-            receive_timeout(self._sock, self._timeout)
-            self._sock.sendall(self._answered)
+            self._stream = _stream(self._sock, self._timeout)
+            self._stream.sendall(self._answered)
             how, reason = self._serve()
         except ProtocolError as error:
             how, reason = "protocol error", str(error)
@@ -182,11 +211,12 @@ class Association(Served):
             self._send_last(self._connection.abort(2, 0))
         finally:
             self._store.close()
-            self._sock.close()
+            hang_up(self._sock)
             self._ended(self, how, reason)
 
     def _serve(self) -> tuple[str, str]:
         sock, connection, store = self._sock, self._connection, self._store
+        receive_into = self._stream.recv_into
         while True:
             while (event := connection.next_event()) is not None:
                 kind = type(event)
@@ -203,7 +233,7 @@ class Association(Served):
             if self._stopping:
                 self._send_last(connection.abort(0, 0))
                 return "stopped", ""
-            count = sock.recv_into(connection.get_buffer())
+            count = receive_into(connection.get_buffer())
             if not count:
                 if self._stopping:
                     continue
@@ -253,9 +283,9 @@ class Association(Served):
             self._answer(context_id, unsupported_rsp(command))
 
     def _answer(self, context_id: int, command_set: bytes) -> None:
-        self._sock.sendall(self._connection.fragments(context_id, command_set))
+        self._stream.sendall(self._connection.fragments(context_id, command_set))
         self._acknowledged = True
 
     def _send_last(self, pdu: bytes) -> None:
         with contextlib.suppress(OSError):
-            self._sock.sendall(pdu)
+            self._stream.sendall(pdu)

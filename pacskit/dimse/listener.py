@@ -14,9 +14,12 @@ import threading
 import time
 from collections.abc import Mapping
 
+from pacskit.certificates import Handshakes
 from pacskit.dimse.accept import Acceptor, Rules
 from pacskit.dimse.association import AssociationInfo, Served
 from pacskit.dimse.receive import MEGABYTE
+from pacskit.dimse.refusals import Refusal, Refusals
+from pacskit.dimse.secured import Secured
 from pacskit.dimse.serving import Store, new_association
 from pacskit.dimse.storage_classes import supported_contexts
 from pacskit.dimse.totals import Tally, Totals
@@ -35,8 +38,7 @@ from pacskit.events import (
 from pacskit.peers import Verb, allowed_verbs
 from pacskit.services.base import Service, listen
 from pacskit.services.ports import PortMemory
-from pacskit.services.slot import Slot
-from pacskit.settings import ListenerSettings
+from pacskit.settings.models import DicomSection, ListenerSettings
 
 log = logging.getLogger(__name__)
 
@@ -60,11 +62,11 @@ class DicomListener(Service):
 
     name = "listener"
     title = "Dicom Listener"
-    settings: ListenerSettings
+    settings: DicomSection
 
     def __init__(
         self,
-        settings: ListenerSettings,
+        settings: DicomSection,
         store: Store,
         events: EventBus,
         ports: PortMemory | None = None,
@@ -77,7 +79,7 @@ class DicomListener(Service):
         self._workers: Workers | None = None
         self._associations: dict[int, Served] = {}
         self._lock = threading.Lock()
-        self._tally = Tally()
+        self._tally, self._refusals = Tally(), Refusals()
         self._contexts: Mapping[frozenset[Verb], Mapping[str, frozenset[str]]] = {
             verbs: supported_contexts(accept_private=settings.accept_private, store=Verb.STORE in verbs)
             for verbs in (frozenset({Verb.ECHO}), frozenset({Verb.ECHO, Verb.STORE}))
@@ -92,6 +94,10 @@ class DicomListener(Service):
         """Since `status.since`: a change of settings that kept the port has not interrupted them."""
         return self._tally.totals()
 
+    def refusals(self) -> list[Refusal]:
+        """Who was not let in and why, the last one first."""
+        return self._refusals.all()
+
     def ports(self) -> frozenset[int]:
         if not self.status.running and self.wanted_port == "auto" and (port := self._remembered()):
             return frozenset({port})
@@ -101,12 +107,13 @@ class DicomListener(Service):
         return self._ports.recall(self.name) if self._ports is not None else 0
 
     def _start(self, port: int) -> tuple[str, int]:
+        self._prepare()
         sock = self._listen(port)
         host, bound = sock.getsockname()[:2]
         acceptor = Acceptor(sock, self._rules())
         if not port:
             self._tally = Tally()
-        self._workers = new_workers(self.settings.workers, self.warn)
+        self._workers = new_workers(self._worker_count, self.warn)
         try:
             acceptor.start()
         except RuntimeError as error:
@@ -129,9 +136,28 @@ class DicomListener(Service):
             self._ports.remember(self.name, sock.getsockname()[1])
         return sock
 
+    def _prepare(self) -> None:
+        """What is needed before a port. Raises PacskitError."""
+
+    @property
+    def _worker_count(self) -> int:
+        assert isinstance(self.settings, ListenerSettings)
+        return self.settings.workers
+
+    def _handshakes(self) -> Handshakes | None:
+        """Of TLS; None: an open listener."""
+        return None
+
     def _rules(self) -> Rules:
         settings = self.settings
-        return Rules(settings.artim_timeout, settings.max_pdu, self._decide, self._unheard)
+        return Rules(
+            artim=settings.artim_timeout,
+            maximum_length=settings.max_pdu,
+            most_waiting=settings.max_waiting,
+            decide=self._decide,
+            unheard=self._unheard,
+            handshakes=self._handshakes(),
+        )
 
     def _adopt(self, old: Service) -> bool:
         assert isinstance(old, DicomListener)
@@ -139,12 +165,13 @@ class DicomListener(Service):
         same = mine.port == its.port or old.status.port in self.ports()
         if mine.host != its.host or not same or old._acceptor is None:
             return False
-        self._tally = old._tally
-        if (workers := old._workers) is not None and workers.whole and mine.workers == its.workers:
+        self._prepare()
+        self._tally, self._refusals = old._tally, old._refusals
+        if (workers := old._workers) is not None and workers.whole and workers.count == self._worker_count:
             workers.told = self.warn
             self._workers, old._workers = workers, None
         else:
-            self._workers = new_workers(mine.workers, self.warn)
+            self._workers = new_workers(self._worker_count, self.warn)
         self._acceptor, old._acceptor = old._acceptor, None
         self._acceptor.change(self._rules())
         return True
@@ -184,7 +211,12 @@ class DicomListener(Service):
         return workers
 
     def _decide(
-        self, sock: socket.socket, connection: Connection, request: AssociateRequest, address: str
+        self,
+        sock: socket.socket,
+        connection: Connection,
+        request: AssociateRequest,
+        address: str,
+        secured: Secured | None,
     ) -> bytes | None:
         settings = self.settings
         if (reject := unacceptable(request)) is not None:
@@ -205,7 +237,7 @@ class DicomListener(Service):
         answer = connection.accept(accept)
         sock.setblocking(True)
         tally = self._tally
-        association = self._association(sock, connection, request, address, tally)
+        association = self._association(sock, connection, request, address, tally, secured)
         with self._lock:
             self._associations[association.number] = association
         tally.opened(association.number, association.counters)
@@ -215,6 +247,8 @@ class DicomListener(Service):
                 calling=request.calling_ae_title,
                 called=request.called_ae_title,
                 address=address,
+                tls=str(secured or ""),
+                identity=secured.peer.subject if secured is not None and secured.peer is not None else "",
             )
         )
         association.start(answer)
@@ -227,6 +261,7 @@ class DicomListener(Service):
         request: AssociateRequest,
         address: str,
         tally: Tally,
+        secured: Secured | None,
     ) -> Served:
         def refused(uid: str, status: int, reason: str) -> None:
             self.events.publish(
@@ -250,6 +285,7 @@ class DicomListener(Service):
             ended=lambda association, how, reason: self._ended(association, tally, how, reason),
             timeout=self.settings.network_timeout,
             largest=self.settings.max_object * MEGABYTE,
+            secured=secured,
         )
 
     def _refuse(
@@ -260,21 +296,24 @@ class DicomListener(Service):
         rejection: tuple[int, int, int],
         reason: str,
     ) -> bytes:
-        log.info("association of %s at %s refused: %s", request.calling_ae_title, address, reason)
         self._tally.refused()
-        self.events.publish(
-            AssociationRefused(
-                calling=request.calling_ae_title,
-                called=request.called_ae_title,
-                address=address,
-                reason=reason,
-            )
-        )
+        self._turned_away(address, reason, request.calling_ae_title, request.called_ae_title)
         return connection.reject(*rejection)
 
     def _unheard(self, address: str, reason: str) -> None:
-        log.info("a connection from %s %s", address, reason)
-        self.events.publish(AssociationRefused(calling="", called="", address=address, reason=reason))
+        self._turned_away(address, reason)
+
+    def _turned_away(self, address: str, reason: str, calling: str = "", called: str = "") -> None:
+        if (told := self._refusals.note(address, reason, calling, called)) is None:
+            return
+        what = f"association of {calling} at" if calling else "connection from"
+        again = f" ({told.count} times by now)" if told.count > 1 else ""
+        log.info("%s: %s %s refused: %s%s", self.title, what, address, reason, again)
+        self.events.publish(
+            AssociationRefused(
+                calling=calling, called=called, address=address, reason=reason, count=told.count
+            )
+        )
 
     def _ended(self, association: Served, tally: Tally, how: str, reason: str) -> None:
         tally.ended(association.number)
@@ -302,19 +341,3 @@ class DicomListener(Service):
                 refused=counters.refused,
             )
         )
-
-
-class ListenerSlot(Slot[DicomListener]):
-    """The DICOM Listener as a station holds it, whatever its settings are by now."""
-
-    @property
-    def settings(self) -> ListenerSettings:
-        return self.current.settings
-
-    def associations(self) -> list[AssociationInfo]:
-        """Those open now, oldest first, with those that an earlier listener finishes by its own settings."""
-        found = [info for listener in self.services() for info in listener.associations()]
-        return sorted(found, key=lambda info: info.id)
-
-    def totals(self) -> Totals:
-        return self.current.totals()

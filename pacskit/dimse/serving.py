@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from pacskit.archive.remote import Entrance
 from pacskit.dimse.association import Association, Served
 from pacskit.dimse.receive import Begin
+from pacskit.dimse.secured import Secured
 from pacskit.dimse.storage_classes import VERIFICATION
 from pacskit.dimse.upper.connection import Connection
 from pacskit.dimse.upper.pdu import AssociateRequest
@@ -38,6 +39,7 @@ def new_association(
     ended: Callable[[Served, str, str], None],
     timeout: float,
     largest: int,
+    secured: Secured | None = None,
 ) -> Served:
     """Not yet started; the arguments are those of Association."""
     which = (number, sock, connection, request, address)
@@ -48,10 +50,12 @@ def new_association(
         "address": address,
         "receiving_address": "{}:{}".format(*sock.getsockname()[:2]),
     }
-    # whoever only asks whether we are there is answered here
-    stores = any(context.abstract_syntax != VERIFICATION for context in connection.contexts.values())
+    # whoever only asks whether we are there is answered here; and a TLS session cannot change the process
+    stores = secured is None and any(
+        context.abstract_syntax != VERIFICATION for context in connection.contexts.values()
+    )
     if workers is not None and stores and (worker := workers.least_busy()) is not None:
         return RemoteAssociation(
             *which, workers=workers, worker=worker, entrance=store.entrance(**origin), **rules
         )
-    return Association(*which, begin=store.receiver(**origin), **rules)
+    return Association(*which, begin=store.receiver(**origin), secured=secured, **rules)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pacskit.dimse.receive import Counters
@@ -20,6 +22,12 @@ class Totals:
     refused: int = 0
     """Instances."""
     bytes: int = 0
+
+    @classmethod
+    def sum(cls, parts: Iterable[Totals]) -> Totals:
+        """Of several listeners."""
+        found = [dataclasses.astuple(part) for part in parts]
+        return cls(*map(sum, zip(*found, strict=True)))
 
 
 class Tally:

@@ -170,8 +170,10 @@ class Service(ABC):
         self.events.publish(ServiceChanged(service=self.name, state=status.state, error=status.error))
 
     def warn(self, sentence: str) -> None:
-        """What a person has to know of it though it runs; any thread. Its next change takes it back."""
-        log.error("%s", sentence)
+        """What a person has to know of it though it runs; any thread. Its next change takes it back, and so
+        does an empty sentence."""
+        if sentence:
+            log.error("%s", sentence)
 
         def say() -> None:
             with self._changing:

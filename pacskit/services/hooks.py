@@ -18,7 +18,15 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pacskit.events import AssociationRefused, Event, EventBus, ServiceChanged, StorageLow, StudyStable
+from pacskit.events import (
+    AssociationRefused,
+    CertificateExpiring,
+    Event,
+    EventBus,
+    ServiceChanged,
+    StorageLow,
+    StudyStable,
+)
 from pacskit.settings.models import HooksSettings
 
 log = logging.getLogger(__name__)
@@ -37,6 +45,10 @@ _HOOKS: dict[str, tuple[type[Event], Choose]] = {
     "peer_refused": (AssociationRefused, lambda event: f"{event.calling} {event.address} {event.reason}"),
     "study_stable": (StudyStable, lambda event: event.study_uid),
     "storage_low": (StorageLow, lambda event: "storage"),
+    "certificate_expiring": (
+        CertificateExpiring,
+        lambda event: f"{event.service} {event.what} {event.subject}",
+    ),
     "service_down": (ServiceChanged, lambda event: event.service if event.state == "failed" else None),
 }
 """Setting → event and choice."""

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
+from pacskit.certificates.trust import TrustedList
+from pacskit.errors import CertificateError
 from pacskit.settings.passwords import kept
 from pacskit.system import group_number
 
 NO_GROUP = (1 << 32) - 1
 """The number that chown takes for: leave it."""
+OF_THIS_PROCESS = "of this process"
+"""Marks a field whose value depends on who reads it (a working folder, a file): it is settled before it is
+handed to another process."""
 Place = Literal["main", "more", "none"]
 """Where a panel shows a field: at once, unfolded under "More settings", or not at all."""
 
@@ -88,17 +94,6 @@ def _hash(value: object) -> object:
     return kept(text)
 
 
-def not_yet(*only: Any) -> AfterValidator:
-    """A setting whose name is fixed while what it does is still to come: other values are refused aloud."""
-
-    def check(value: Any) -> Any:
-        if value not in only:
-            raise ValueError("this version cannot do that yet")
-        return value
-
-    return AfterValidator(check)
-
-
 def check_group(value: object) -> object:
     """A group of this computer's users, by name or number; None for an empty one. Raises ValueError."""
     text = str(value).strip() if isinstance(value, str | int) and not isinstance(value, bool) else value
@@ -119,8 +114,39 @@ def check_group(value: object) -> object:
     return text
 
 
+def absolute(value: Path | None) -> Path | None:
+    """A path for any working folder, without `~`. Raises ValueError."""
+    if value is None or value == Path():
+        return value
+    try:
+        return value.expanduser().absolute()
+    except RuntimeError:
+        raise ValueError(f"{value.parts[0]} is no user of this computer") from None
+
+
+def _all_absolute(value: tuple[Path, ...]) -> tuple[Path, ...]:
+    return tuple(path for path in map(absolute, value) if path is not None)
+
+
+def _by_content(value: object) -> object:
+    """Certificates as PEM text or as paths of their files; kept as PEM texts, each once.
+
+    Raises ValueError with the sentence where a file cannot be used.
+    """
+    items = [value] if isinstance(value, str | Path) else value
+    if not isinstance(items, list | tuple) or not all(isinstance(item, str | Path) for item in items):
+        return value  # its type is judged next
+    try:
+        return TrustedList.of(map(str, items)).texts
+    except CertificateError as error:
+        raise ValueError(str(error)) from None
+
+
 AETitle = Annotated[str, AfterValidator(check_ae_title)]
 Port = Annotated[int | Literal["auto"], BeforeValidator(_port)]
 Host = Annotated[str, AfterValidator(check_host)]
 GroupName = Annotated[str | None, BeforeValidator(check_group)]
+FilePath = Annotated[Path | None, AfterValidator(absolute), OF_THIS_PROCESS]
+FilePaths = Annotated[tuple[Path, ...], AfterValidator(_all_absolute), OF_THIS_PROCESS]
+Certificates = Annotated[tuple[str, ...], BeforeValidator(_by_content), OF_THIS_PROCESS]
 Password = Annotated[SecretStr | None, BeforeValidator(_hash)]

@@ -6,13 +6,21 @@ the snapshot it was started with, so a section is never changed in place.
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import SecretStr
 
 from pacskit.settings.archive_models import ArchiveSettings as ArchiveSettings
-from pacskit.settings.fields import AETitle, Host, Password, Port, not_yet, setting
+from pacskit.settings.fields import (
+    AETitle,
+    Certificates,
+    FilePath,
+    FilePaths,
+    Host,
+    Password,
+    Port,
+    setting,
+)
 from pacskit.settings.section import Section as Section
 
 
@@ -75,6 +83,13 @@ class DicomSection(Section):
         "known", "Private SOP classes", "known: vendors' private storage classes we know; all: any of them"
     )
     max_associations: int = setting(100, "Most associations", "Associations at one time", ge=1, le=10_000)
+    max_waiting: int = setting(
+        1000,
+        "Most silent connections",
+        "Connections that have not yet asked for an association; beyond it the oldest is closed",
+        ge=10,
+        le=100_000,
+    )
     max_object: int = setting(
         0,
         "Largest object",
@@ -121,36 +136,53 @@ class ListenerSettings(DicomSection):
 
 
 class SecureListenerSettings(DicomSection):
-    """Secure DICOM Listener (seed 12.1.4). The service itself is still to come."""
+    """Secure DICOM Listener (seed 12.1.4): DICOM over TLS, beside the open listener or alone."""
 
     section: ClassVar[str] = "secure_listener"
     label: ClassVar[str] = "Secure DICOM Listener"
 
     ae_title: AETitle = setting("PACSKIT_TLS", "AE Title", "The name that scanners call", place="main")
     port: Port = setting(3100, "Port", "Must differ from every other service's", place="main")
+    artim_timeout: float = setting(
+        30.0,
+        "Silent connection",
+        "How long a connection may take for the TLS handshake and stay silent before it asks for an "
+        "association (ARTIM, PS3.8 9.1.5)",
+        unit="s",
+        gt=0,
+        le=3600,
+    )
+    trusted: Certificates = setting(
+        (),
+        "Trusted peer certificates",
+        "Authorities' certificates, by file (pem, crt, cer) or PEM text: kept by content, the files may go",
+        place="main",
+    )
     verify_peer: bool = setting(
         False,
         "Verify peer certificate",
-        "Only clients whose certificate one of the trusted ones signed",
+        "Only clients whose certificate one of the trusted ones signed; off: any client",
         place="main",
     )
-    trusted: tuple[str, ...] = setting(
-        (), "Trusted peer certificates", "Certificates of authorities, as PEM text", place="main"
+    certificate: FilePath = setting(
+        None,
+        "Certificate",
+        "The public key certificate's file (pem, crt, cer); a renewed one is taken up within seconds",
+        place="main",
     )
-    certificate: Path | None = setting(
-        None, "Certificate", "The public key certificate's file (pem, crt, cer)", place="main"
-    )
-    private_key: Path | None = setting(None, "Private key", "The private key's file (key)", place="main")
-    key_password_file: Path | None = setting(
-        None, "Key password file", "A file with the private key's password"
-    )
+    private_key: FilePath = setting(None, "Private key", "The private key's file (key)", place="main")
+    key_password_file: FilePath = setting(None, "Key password file", "A file with the private key's password")
     key_password: SecretStr | None = setting(
         None,
         "Key password",
         "The private key's password; from the environment only, never saved",
         place="none",
     )
-    crl: tuple[Path, ...] = setting((), "Revocation lists", "Files with certificate revocation lists")
+    crl: FilePaths = setting(
+        (),
+        "Revocation lists",
+        "Files with certificate revocation lists; renewed ones are taken up within seconds",
+    )
     tls_profile: Literal["rfc9325", "rfc9325-modified", "legacy"] = setting(
         "rfc9325", "TLS profile", "PS3.15 B.12, B.13, or the retired profiles for old scanners"
     )
@@ -221,8 +253,8 @@ class HooksSettings(Section):
     )
     peer_refused: str | None = setting(None, "Peer refused", "Run when a caller was refused")
     storage_low: str | None = setting(None, "Storage low", "Run when the disk of the archive gets full")
-    certificate_expiring: Annotated[str | None, not_yet(None)] = setting(
-        None, "Certificate expiring", "Run 30 days before a certificate expires (not yet)"
+    certificate_expiring: str | None = setting(
+        None, "Certificate expiring", "Run 30 days before a certificate expires, and each day from then on"
     )
     service_down: str | None = setting(None, "Service down", "Run when a service cannot run")
 

@@ -12,6 +12,9 @@ from typing import Any, get_args, get_origin
 
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
+from pacskit.certificates.trust import TrustedList
+from pacskit.errors import CertificateError
+from pacskit.settings.fields import OF_THIS_PROCESS
 from pacskit.settings.models import SECTIONS, Section
 
 SECRET = "(set)"
@@ -35,8 +38,8 @@ def _adapter(kind: type[Section], name: str) -> TypeAdapter[Any]:
 def validated(kind: type[Section], name: str, value: Any) -> Any:
     """The value as the model keeps it. Raises ValueError with a sentence that holds no secret."""
     annotation = kind.model_fields[name].annotation
-    if isinstance(value, str) and get_origin(annotation) is tuple:
-        value = [value] if value else []
+    if isinstance(value, str | Path) and get_origin(annotation) is tuple:
+        value = [value] if value != "" else []
     if value == "" and type(None) in get_args(annotation):
         return None
     if isinstance(value, bool) and annotation in (int, float):
@@ -89,6 +92,32 @@ def plain(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return [plain(item) for item in value]
     return value
+
+
+def settled(section: str, name: str, value: Any) -> Any:
+    """As another process may take it, with another working folder; what is wrong stays, for it to say."""
+    if section not in SECTIONS or name not in (fields := SECTIONS[section].model_fields):
+        return value
+    if OF_THIS_PROCESS not in fields[name].metadata:
+        return value
+    try:
+        return validated(SECTIONS[section], name, value)
+    except ValueError:
+        return value
+
+
+def in_words(value: Any) -> str:
+    """For a line that people read: a certificate by its name and fingerprint, all else as `shown`."""
+    if isinstance(value, tuple):
+        return ", ".join(map(in_words, value))
+    if isinstance(value, str) and "-----BEGIN" in value:
+        try:
+            return ", ".join(
+                f"{e.subject} (SHA-256 {e.fingerprint[:11]}...)" for e in TrustedList.of([value])
+            )
+        except CertificateError:
+            return shown(value)
+    return shown(value)
 
 
 def shown(value: Any) -> str:

@@ -72,9 +72,10 @@ def code_of(settings: Settings) -> dict[str, dict[str, Any]]:
 
 
 def plain_fields(changes: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """A change, or a layer's values, as a person wrote them. What JSON has no word for becomes text."""
+    """A change, or a layer's values, as a person wrote them, but files as this process finds them. What JSON
+    has no word for becomes text."""
     return {
-        section: {name: _plain(value) for name, value in fields.items()}
+        section: {name: _plain(values.settled(section, name, value)) for name, value in fields.items()}
         for section, fields in changes.items()
     }
 

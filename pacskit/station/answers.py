@@ -20,7 +20,7 @@ from pacskit.station.core import AnySlot, Core
 class OwnerAnswers:
     """Holds the owner weakly: one that nobody holds any more is not kept by its clients."""
 
-    quick = frozenset({"sync", "about", "status", "clients", "associations", "totals", "metrics"})
+    quick = frozenset({"sync", "about", "status", "clients", "associations", "totals", "refusals", "metrics"})
     changing = frozenset({"apply", "reload", "start", "stop"})
     works = ArchiveWorks.names
 
@@ -105,6 +105,9 @@ class OwnerAnswers:
 
     def _associations(self, section: str) -> list[dict[str, Any]]:
         return [plain.record(info) for info in self._slot(section).associations()]
+
+    def _refusals(self, section: str) -> list[dict[str, Any]]:
+        return [plain.record(refusal) for refusal in self._slot(section).refusals()]
 
     def _totals(self, section: str) -> dict[str, Any]:
         return plain.record(self._slot(section).totals())

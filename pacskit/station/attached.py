@@ -13,6 +13,7 @@ from typing import Any
 
 from pacskit.archive import Archive
 from pacskit.dimse.association import AssociationInfo
+from pacskit.dimse.refusals import Refusal
 from pacskit.dimse.totals import Totals
 from pacskit.errors import ServiceError
 from pacskit.events import EventBus, ServiceChanged, SettingsChanged, StudiesChanged
@@ -67,7 +68,7 @@ class Attached:
             raise
         self.archive: Archive = archive
         self.slots: Mapping[str, AttachedSlot] = {name: AttachedSlot(self, name) for name in self._now.slots}
-        self.listener = self.slots["listener"]
+        self.listener, self.secure_listener = self.slots["listener"], self.slots["secure_listener"]
 
     @property
     def settings(self) -> Settings:
@@ -271,6 +272,14 @@ class AttachedSlot:
         except ServiceError:
             return []
         return [plain.record_of(AssociationInfo, info) for info in found]
+
+    def refusals(self) -> list[Refusal]:
+        """Who was not let in and why, the last one first; none where the owner is gone."""
+        try:
+            found = self._owner.ask("refusals", section=self.name)
+        except ServiceError:
+            return []
+        return [plain.record_of(Refusal, refusal) for refusal in found]
 
     def totals(self) -> Totals:
         """Since `status.since`; as they were last where the owner is gone."""

@@ -9,10 +9,11 @@ from typing import Any, Literal, Protocol
 
 from pacskit.archive import Archive
 from pacskit.dimse.association import AssociationInfo
+from pacskit.dimse.refusals import Refusal
 from pacskit.dimse.totals import Totals
 from pacskit.errors import SettingError
 from pacskit.services.base import Status
-from pacskit.settings import ListenerSettings, Settings
+from pacskit.settings import Settings
 from pacskit.station.metrics import Metrics
 
 Where = Literal["kernel", "serve", "background"]
@@ -33,12 +34,12 @@ class AnySlot(Protocol):
 
 
 class AnyListenerSlot(AnySlot, Protocol):
-    @property
-    def settings(self) -> ListenerSettings: ...
     def associations(self) -> list[AssociationInfo]:
         """Those open now, oldest first."""
 
     def totals(self) -> Totals: ...
+    def refusals(self) -> list[Refusal]:
+        """Who was not let in and why, the last one first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,8 @@ class Core(Protocol):
     def slots(self) -> Mapping[str, AnySlot]: ...
     @property
     def listener(self) -> AnyListenerSlot: ...
+    @property
+    def secure_listener(self) -> AnyListenerSlot: ...
     @property
     def archive(self) -> Archive: ...
     @property

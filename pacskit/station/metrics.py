@@ -11,7 +11,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,8 @@ import psutil
 from numpy.typing import NDArray
 
 from pacskit.archive import Archive
-from pacskit.dimse.listener import ListenerSlot
+from pacskit.dimse.slot import ListenerSlot
+from pacskit.dimse.totals import Totals
 from pacskit.errors import ArchiveError
 from pacskit.services.host import plain
 from pacskit.station import prometheus
@@ -104,8 +105,8 @@ class Metrics:
 class Meter:
     """One thread; ends with `close()`, or when the meter is garbage."""
 
-    def __init__(self, listener: ListenerSlot, archive: Archive) -> None:
-        self._listener, self._archive = listener, archive
+    def __init__(self, listeners: Sequence[ListenerSlot], archive: Archive) -> None:
+        self._listeners, self._archive = listeners, archive
         self._process = psutil.Process()
         self._started = self._process.create_time()
         self._used = (0, 0.0, 0)
@@ -143,20 +144,20 @@ class Meter:
             self._readings.append(reading)
 
     def _read(self, disk: tuple[int | None, int | None, int | None, float | None]) -> Reading:
-        totals = self._listener.totals()
+        totals = Totals.sum(listener.totals() for listener in self._listeners)
         memory, cpu, threads = self._use()
         size, free, limit, full_in = disk
         return Reading(
             at=time.time(),
             clock=time.monotonic(),
             started=self._started,
-            listening=self._listener.status.running,
+            listening=any(listener.status.running for listener in self._listeners),
             stored=totals.stored,
             refused=totals.refused,
             bytes=totals.bytes,
             associations=totals.associations,
             associations_refused=totals.associations_refused,
-            open=len(self._listener.associations()),
+            open=sum(len(listener.associations()) for listener in self._listeners),
             queued=self._archive.queued,
             disk_size=size,
             disk_free=free,

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from pacskit.archive import Archive
-from pacskit.dimse.listener import DicomListener, ListenerSlot
+from pacskit.dimse.listener import DicomListener
+from pacskit.dimse.secure_listener import SecureDicomListener
+from pacskit.dimse.slot import ListenerSlot
 from pacskit.errors import PacskitError, ServiceError, SettingError
 from pacskit.events import ArchiveFailed, EventBus, SettingsChanged
 from pacskit.services.applying import apply
@@ -45,7 +47,14 @@ class Owner:
         self.listener = ListenerSlot(
             lambda settings: DicomListener(settings, store, events, ports), self.settings.listener
         )
-        self.slots: Mapping[str, Slot[Any]] = {"listener": self.listener}
+        self.secure_listener = ListenerSlot(
+            lambda settings: SecureDicomListener(settings, store, events, ports),
+            self.settings.secure_listener,
+        )
+        self.slots: Mapping[str, Slot[Any]] = {
+            "listener": self.listener,
+            "secure_listener": self.secure_listener,
+        }
         self.troubles: dict[str, str] = {}
         self._changing = threading.RLock()
         self._closed = False
@@ -55,7 +64,7 @@ class Owner:
         self._log: Path | None = None
         self._on_failure = events.subscribe(ArchiveFailed, self._archive_failed)
         self._hooks = Hooks(self.settings.hooks, events)
-        self._meter = Meter(self.listener, self.archive)
+        self._meter = Meter((self.listener, self.secure_listener), self.archive)
         self.answers = OwnerAnswers(self)
         self.control: ControlServer | None = None
         self.unreachable = ""

@@ -151,8 +151,13 @@ class Station:
 
     @property
     def listener(self) -> AnyListenerSlot:
-        """The DICOM Listener: `.start() .stop() .status .settings .associations() .totals()`."""
+        """The DICOM Listener: `.start() .stop() .status .settings .associations() .totals() .refusals()`."""
         return self._core.listener
+
+    @property
+    def secure_listener(self) -> AnyListenerSlot:
+        """The Secure DICOM Listener, over TLS: as `listener`."""
+        return self._core.secure_listener
 
     @property
     def archive(self) -> Archive:

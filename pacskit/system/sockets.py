@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
+import ssl
 import struct
 import sys
 
@@ -68,6 +70,31 @@ def receive_timeout(sock: socket.socket, seconds: float) -> None:
     value = struct.pack("ll", int(seconds), int(seconds % 1 * 1_000_000))
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, value)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, value)
+
+
+def wait_for(sock: socket.socket, seconds: float, *, writing: bool) -> bool:
+    """Whether the socket could be read or written within that time."""
+    if hasattr(select, "poll"):
+        poll = select.poll()
+        poll.register(sock, select.POLLOUT if writing else select.POLLIN)
+        return bool(poll.poll(seconds * 1000))
+    readers, writers = ([], [sock]) if writing else ([sock], [])
+    return any(select.select(readers, writers, writers, seconds))  # Windows: any number of a socket
+
+
+def shut(sock: socket.socket, how: int) -> None:
+    """End one or both directions, while another thread may be reading: TLS, if any, is left as it is."""
+    with contextlib.suppress(OSError):
+        socket.socket.shutdown(sock, how)
+
+
+def hang_up(sock: socket.socket) -> None:
+    """Close it; with TLS after a close_notify (RFC 8446 6.1), whose answer nobody waits for."""
+    if isinstance(sock, ssl.SSLSocket):
+        with contextlib.suppress(OSError, ValueError):
+            sock.setblocking(False)
+            sock.unwrap()
+    sock.close()
 
 
 def send_buffers(sock: socket.socket, buffers: list[bytes | memoryview]) -> None:

@@ -229,12 +229,7 @@ class Dashboard:
     def _draw_table(self) -> None:
         self.studies.active = self.actions.possible
         self.studies.load()
-        station = self._station
-        how = (
-            f"Send to {strip.address(station)}, AE title {station.listener.settings.ae_title}."
-            if station.listener.status.running
-            else "Start the DICOM Listener to receive studies."
-        )
+        how = strip.where_to_send(self._station)
         self._table.show(self.studies.html(f"Nothing received yet. {how}"))
         if self._table.fallen:
             self._choice.options = self.studies.choices()

@@ -67,9 +67,18 @@ class Field:
         """Those that a person acts on."""
         return self.input, self.help
 
+    @property
+    def raw(self) -> Any:
+        """What stands in it, as it was typed."""
+        return self.input.value
+
+    def shown(self, value: Any) -> str:
+        """A value in a few words: "changed, was ..."."""
+        return values.shown(value)
+
     def value(self, typed: Any = None) -> Any:
         """What stands in it (or did: `typed`), as the settings would keep it. Raises ValueError."""
-        raw: Any = self.input.value if typed is None else typed
+        raw: Any = self.raw if typed is None else typed
         if self._secret:  # its hash is made once, at OK; an empty field leaves the password as it is
             return SecretStr(raw) if raw else self.baseline
         if get_origin(self._annotation) is tuple:
@@ -148,10 +157,14 @@ class Form:
         kind: type[Section],
         touched: Callable[[], None],
         options: Mapping[str, Options] | None = None,
+        makers: Mapping[str, type[Field]] | None = None,
     ) -> None:
+        """`makers`: fields of another kind, by their names."""
         self.kind = kind
-        offered = options or {}
-        self.fields = {name: Field(kind, name, touched, offered.get(name)) for name in kind.model_fields}
+        offered, made = options or {}, makers or {}
+        self.fields = {
+            name: made.get(name, Field)(kind, name, touched, offered.get(name)) for name in kind.model_fields
+        }
         self.errors: dict[str, str] = {}
         self._settings: Settings | None = None
 
@@ -166,7 +179,7 @@ class Form:
         section = settings.section(self.kind.section)
         for name, field in self.fields.items():
             typed = keep_typed and self._settings is not None and self._edited(name)
-            typed = typed or (only is not None and field.input.value != only[name])
+            typed = typed or (only is not None and field.raw != only[name])
             field.baseline = getattr(section, name)
             field.fix(settings.source(self.kind.section, name).layer in FIXED)
             if not typed or field.fixed:
@@ -175,7 +188,7 @@ class Form:
 
     def typed(self) -> dict[str, Any]:
         """What stands in the fields at this moment."""
-        return {name: field.input.value for name, field in self.fields.items()}
+        return {name: field.raw for name, field in self.fields.items()}
 
     def defaults(self) -> None:
         """Fill in the defaults, those of this hub included; nothing is saved by that."""
@@ -196,8 +209,11 @@ class Form:
             ):
                 field.input.value = text
 
-    def check(self, typed: Mapping[str, Any] | None = None) -> bool:
-        """Judge what stands in the fields (or did) and say so below each. True where all is right."""
+    def check(self, typed: Mapping[str, Any] | None = None, remarks: Mapping[str, str] | None = None) -> bool:
+        """Judge what stands in the fields (or did) and say so below each. True where all is right.
+
+        `remarks`: sentences on what is allowed and should be known, by field.
+        """
         assert self._settings is not None
         self.errors = {}
         for name, field in self.fields.items():
@@ -207,7 +223,9 @@ class Form:
                     self._settings.check_port(self.kind.section, value)
             except ValueError as error:
                 self.errors[name] = str(error)
-            field.tell(self.errors.get(name, ""), self._note(name))
+            remark = words.text((remarks or {}).get(name, ""))
+            warned = f'<span class="pk-remark">▲ {remark}</span> ' if remark else ""
+            field.tell(self.errors.get(name, ""), warned + self._note(name))
         return not self.errors
 
     def changes(self, typed: Mapping[str, Any]) -> dict[str, Any]:
@@ -254,15 +272,13 @@ class Form:
         field = self.fields[name]
         if self._edited(name):
             was = (
-                ""
-                if values.is_secret(self.kind, name)
-                else f", was {values.shown(field.baseline) or 'empty'}"
+                "" if values.is_secret(self.kind, name) else f", was {field.shown(field.baseline) or 'empty'}"
             )
             return f'<span class="pk-changed">● changed{words.text(was)}</span>'
         key = f"{self.kind.section}.{name}"
         if problem := next((p for p in self._problems() if p.key == key), None):
             where = f"{problem.source.file.name}, line {problem.source.line}: " if problem.source.file else ""
-            mend = f". OK writes {values.shown(field.baseline) or 'nothing'} there" if where else ""
+            mend = f". OK writes {field.shown(field.baseline) or 'nothing'} there" if where else ""
             return f'<span class="pk-error">▲ {words.text(where + problem.sentence + mend)}</span>'
         layer = self._settings.source(self.kind.section, name).layer
         if layer == CODE and name == "port" and field.baseline == 0:

@@ -1,4 +1,4 @@
-"""What the DICOM Listener's panel tells beside its form: how it runs, and what to enter at the scanner."""
+"""What a DICOM listener's panel tells beside its form: how it runs, and what to enter at the scanner."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import pandas as pd
 
 from pacskit.services import reach
 from pacskit.services.base import State
-from pacskit.station import Station
 from pacskit.widgets import words
 
 # Told apart by shape as well as by colour.
 MARKS = {State.RUNNING: "●", State.STOPPED: "○", State.FAILED: "▲"}
 EVERYWHERE = ("0.0.0.0", "::")
+REFUSED = 4
+"""Refusals that are listed."""
 THIS_COMPUTER = ("127.0.0.1", "::1", "localhost")
 
 
@@ -26,11 +27,10 @@ def choices() -> list[tuple[str, str]]:
     return offered
 
 
-def state(station: Station) -> str:
-    """How it runs: since when, where, who is connected, what came."""
-    slot = station.listener
+def state(slot: Any, *, closed: bool = False) -> str:
+    """How the listener in this slot runs: since when, where, who is connected, what came, who was refused."""
     status, totals = slot.status, slot.totals()
-    name = "closed" if station.closed else str(status.state)
+    name = "closed" if closed else str(status.state)
     facts = [("Associations", f"{len(slot.associations())} open, {totals.associations} so far")]
     facts.append(("Received", _count(totals.stored)))
     facts.append(("Refused", f"{_count(totals.refused)}, {totals.associations_refused} associations"))
@@ -43,13 +43,29 @@ def state(station: Station) -> str:
     return (
         f'<div class="pk-strip"><span class="pk-state pk-{name}"><span class="pk-mark" aria-hidden="true">'
         f'{MARKS[status.state]}</span> <b role="status">{name}</b> '
-        f"{words.text(where)}</span>{cells}</div>"
+        f"{words.text(where)}</span>{cells}</div>{_refused(slot)}"
     )
 
 
-def scanner(station: Station) -> str:
-    """What to enter at the scanner, each ready to copy; what may be in the way, and who can mend it."""
-    slot = station.listener
+def _refused(slot: Any) -> str:
+    """The last ones, each reason of each caller once."""
+    lines = []
+    for refusal in getattr(slot, "refusals", list)()[:REFUSED]:
+        last = words.time_of(pd.Timestamp(refusal.last, unit="s", tz="UTC"))
+        who = f"{refusal.calling} ({refusal.address})" if refusal.calling else refusal.address
+        often = f"{refusal.count:,} times, last {last}" if refusal.count > 1 else f"at {last}"
+        lines.append(
+            f"<li>■ {words.text(who)} – {words.text(refusal.reason)} "
+            f'<span class="pk-quiet">{words.text(often)}</span></li>'
+        )
+    return f'<ul class="pk-refused" aria-label="Refused">{"".join(lines)}</ul>' if lines else ""
+
+
+def scanner(slot: Any, entries: tuple[tuple[str, str], ...] = (), told: str = "") -> str:
+    """What to enter at the scanner, each ready to copy; what may be in the way, and who can mend it.
+
+    `entries`: more rows, (label, HTML); `told`: HTML below them.
+    """
     status = slot.status
     title = slot.settings.ae_title
     host = status.host if status.running else slot.settings.host
@@ -59,9 +75,10 @@ def scanner(station: Station) -> str:
     number = "any free one, known once it runs" if port in (0, "auto") else str(port)
     hosts = "".join(_address(address) for address in shown)
     entries = (
-        ("AE title", _copy(title)),
-        ("Port", _copy(number) if number.isdigit() else words.text(number)),
+        ("AE title", copied(title)),
+        ("Port", copied(number) if number.isdigit() else words.text(number)),
         ("Host", hosts),
+        *entries,
     )
     rows = "".join(f'<tr><th scope="row">{label}</th><td>{html}</td></tr>' for label, html in entries)
     notes = [] if status.running else ["The listener does not run yet: check Enable and click OK."]
@@ -83,12 +100,12 @@ def scanner(station: Station) -> str:
     if host not in THIS_COMPUTER and number.isdigit():
         text += "<p>If the scanner gets no answer, a firewall may be in the way. "
         if command := reach.firewall_command(int(number)):
-            text += f"An administrator lets it through with:</p>{_copy(command)}"
+            text += f"An administrator lets it through with:</p>{copied(command)}"
         else:
             text += f"An administrator lets TCP port {number} through.</p>"
     return (
         '<section class="pk-scanner" aria-label="At the scanner"><h4>Enter at the scanner</h4>'
-        f"<table>{rows}</table>{text}</section>"
+        f"<table>{rows}</table>{told}{text}</section>"
     )
 
 
@@ -96,10 +113,10 @@ def _address(address: reach.Address) -> str:
     note = ", ".join(part for part in (address.kind, address.interface, address.note) if part)
     off = "" if address.reachable else " pk-off"
     quiet = f'<span class="pk-quiet">{words.text(note)}</span>'
-    return f'<div class="pk-address{off}">{_copy(address.ip)} {quiet}</div>'
+    return f'<div class="pk-address{off}">{copied(address.ip)} {quiet}</div>'
 
 
-def _copy(value: Any) -> str:
+def copied(value: Any) -> str:
     text = words.text(value)
     return (
         f'<span class="pk-copied"><code>{text}</code> <button type="button" class="pk-copy" '

@@ -1,5 +1,7 @@
 // Shows HTML that comes only by custom message, so that no saved notebook ever holds it.
-// Clicks, keys and text on elements with data-key / data-steps / data-input go back as messages.
+// Clicks, keys and text on elements with data-key / data-steps / data-input go back as messages, and so do
+// files that are chosen in data-file.
+const LARGEST = 1 << 20; // bytes of a file; private.py has the same
 const STEPS = { ArrowUp: -1, ArrowLeft: -1, ArrowDown: 1, ArrowRight: 1, PageUp: -10, PageDown: 10,
   Home: -1e9, End: 1e9 };
 
@@ -12,6 +14,7 @@ function ownKeys(event) {
   const plain = !(event.ctrlKey || event.altKey || event.metaKey || (event.shiftKey && event.key === "Enter"));
   if (plain) control.setAttribute("data-lm-suppress-shortcuts", "true");
   else control.removeAttribute("data-lm-suppress-shortcuts");
+  if (control.closest(".pk-dialog, .pk-part")) return; // these have keys of their own
   const buttons = control.closest(".pk-form")?.querySelector(".pk-buttons");
   if (!plain || !buttons) return;
   if (event.key === "Enter" && control.matches("input[type=text], input[type=password]")) {
@@ -33,6 +36,17 @@ function describe(root) {
       set(help, "aria-pressed", String(help.classList.contains("mod-active")));
     }
   }
+  for (const row of root.querySelectorAll(".pk-chooser")) {
+    const choose = row.querySelector("button.pk-choose"), dialog = row.querySelector(".pk-dialog");
+    const label = row.querySelector(".pk-input > .widget-label")?.textContent, under = row.querySelector(".pk-under");
+    if (!choose || !dialog) continue;
+    under.id ||= `pk-${Math.random().toString(36).slice(2)}`;
+    set(choose, "aria-label", `CHOOSE ${label}`);
+    set(choose, "aria-expanded", String(choose.classList.contains("pk-open")));
+    set(choose, "aria-describedby", under.id);
+    set(dialog, "role", "dialog");
+    set(dialog, "aria-label", dialog.querySelector("h4")?.textContent ?? label);
+  }
   for (const more of root.querySelectorAll("button.pk-more")) {
     set(more, "aria-expanded", String(more.classList.contains("mod-active")));
   }
@@ -49,6 +63,7 @@ function takeAlong(event) {
   if (!form?.pacskitSend) return;
   const values = {};
   for (const input of form.querySelectorAll(".pk-row :is(input[type=text], input[type=password])")) {
+    if (input.closest(".pk-dialog")) continue;
     const name = [...input.closest(".pk-row").classList].find((word) => word.startsWith("pk-row-"));
     if (name) values[name.slice("pk-row-".length)] = input.value;
   }
@@ -100,9 +115,20 @@ function render({ model, el }) {
   el.append(box);
   let typing, lost;
 
-  const fields = () => [...box.querySelectorAll("input[data-value]")];
+  // A dialog is one whole, though it is drawn in several boxes.
+  const whole = () => box.closest(".pk-dialog, .pk-part") ?? box;
+  const fields = (of) => [...of.querySelectorAll("input[data-value]")];
+  const values = () => Object.fromEntries(fields(whole()).map((f) => [f.dataset.value, f.value]));
   const click = (key) => {
-    model.send({ type: "click", key, values: Object.fromEntries(fields().map((f) => [f.dataset.value, f.value])) });
+    clearTimeout(typing);
+    model.send({ type: "click", key, values: values() });
+  };
+  const upload = async (input) => {
+    const [file] = input.files, key = input.dataset.file;
+    if (!file) return;
+    const content = file.size <= LARGEST ? [await file.arrayBuffer()] : [];
+    input.value = ""; // the same file may be chosen again, mended
+    model.send({ type: "file", key, name: file.name }, undefined, content);
   };
   const show = (message) => {
     follow(box.closest(".pk-services, .pk-dashboard"));
@@ -114,13 +140,24 @@ function render({ model, el }) {
     const focused = box.contains(active) ? active.dataset.focus : active === document.body ? lost : undefined;
     const scroller = box.querySelector("[data-scroll]");
     const scrolled = scroller ? [scroller.scrollLeft, scroller.scrollTop] : undefined;
-    const typed = new Map(fields().map((field) => [field.dataset.value, field.value]));
+    const opener = box.closest(".pk-chooser")?.querySelector("button.pk-choose");
+    const was = box.childElementCount, held = box.contains(active);
+    const caret = focused && active.matches("input[type=text]") ? [active.selectionStart, active.selectionEnd] : undefined;
+    // What is typed stays; what was put there since replaces it.
+    const typed = new Map(fields(box).map((field) => [`${field.dataset.value} ${field.dataset.put}`, field.value]));
     box.innerHTML = message.html;
-    for (const field of fields()) if (typed.has(field.dataset.value)) field.value = typed.get(field.dataset.value);
+    for (const field of fields(box)) {
+      const before = typed.get(`${field.dataset.value} ${field.dataset.put}`);
+      if (before !== undefined) field.value = before;
+    }
     if (scrolled) box.querySelector("[data-scroll]")?.scrollTo(...scrolled);
     // What had the focus may be back only after something else: "Working …", then "Undo".
     const again = focused && box.querySelector(`[data-focus="${CSS.escape(focused)}"]`);
     again?.focus({ preventScroll: true });
+    if (caret && again?.matches("input[type=text]")) again.setSelectionRange(...caret);
+    // A dialog that opens takes the focus from its button, and gives it back when it ends.
+    if (opener && !was && active === opener) setTimeout(() => box.querySelector("[data-first]")?.focus(), 100);
+    if (opener && held && !box.childElementCount) opener.focus({ preventScroll: true });
     lost = again ? undefined : focused;
   };
   const step = (target, by) => {
@@ -132,6 +169,8 @@ function render({ model, el }) {
   box.addEventListener("click", (event) => {
     const copy = event.target.closest("[data-copy]");
     if (copy) return void copyText(copy);
+    const browse = event.target.closest("[data-browse]");
+    if (browse) return void (browse.ariaDisabled === "true" || browse.parentElement.querySelector("[data-file]").click());
     const target = event.target.closest("[data-key]");
     if (target) click(target.dataset.key);
   });
@@ -140,8 +179,11 @@ function render({ model, el }) {
     event.stopPropagation(); // the notebook's own shortcuts must not hear what is typed here
     const entered = event.key === "Enter" ? event.target.dataset.enter : undefined;
     if (entered) click(entered);
-    if (event.key === "Escape") box.querySelector("[data-escape]")?.click();
+    if (event.key === "Escape") whole().querySelector("[data-escape]")?.click();
     if (event.key in STEPS && step(event.target, STEPS[event.key])) event.preventDefault();
+  });
+  box.addEventListener("change", (event) => {
+    if (event.target.dataset.file) upload(event.target);
   });
   box.addEventListener("wheel", (event) => {
     if (!event.ctrlKey && event.deltaY && step(event.target, Math.sign(event.deltaY))) event.preventDefault();
@@ -150,7 +192,7 @@ function render({ model, el }) {
     const key = event.target.dataset.input;
     if (!key) return;
     clearTimeout(typing);
-    typing = setTimeout(() => model.send({ type: "input", key, text: event.target.value }), 150);
+    typing = setTimeout(() => model.send({ type: "input", key, text: event.target.value, values: values() }), 150);
   });
 
   model.on("msg:custom", show);

@@ -7,14 +7,17 @@ loaded again) says `ready` and gets what is current, so nothing has to be stored
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import anywidget
 
 Heard = Callable[[Mapping[str, Any]], None]
-"""Takes one message of a view: `{"type": "click" | "step" | "input", "key": ..., "by" | "text": ...}`."""
+"""Takes one message of a view: `{"type": "click" | "step" | "input", "key": ..., "by" | "text": ...}`, or a
+file, `{"type": "file", "key": ..., "name": ..., "data": bytes}`; the data is None where it is too large."""
+LARGEST = 1 << 20
+"""Bytes of an uploaded file; private.js has the same."""
 
 
 class PrivateHTML(anywidget.AnyWidget):
@@ -42,12 +45,16 @@ class PrivateHTML(anywidget.AnyWidget):
     def _tell(self) -> None:
         self.send({"type": "html", "html": self._html, "version": str(self._version)})
 
-    def _message(self, _: object, content: Mapping[str, Any], buffers: object) -> None:
+    def _message(self, _: object, content: Mapping[str, Any], buffers: Sequence[Any] | None) -> None:
         if content.get("type") == "ready":
             self._tell()
             if self._ready is not None:
                 self._ready()
         elif self._heard is not None:
+            if content.get("type") == "file":  # what is in it travels beside the message, and is kept nowhere
+                data = buffers[0] if buffers else None
+                fits = data is not None and len(data) <= LARGEST
+                content = {**content, "data": bytes(data) if data is not None and fits else None}
             self._heard(content)
 
     def open(self) -> None:

@@ -10,7 +10,7 @@ import itertools
 import logging
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import ipywidgets as w
@@ -20,9 +20,12 @@ from pacskit.services.base import Status
 from pacskit.settings import SECTIONS
 from pacskit.settings.layers import CODE
 from pacskit.station import Station
-from pacskit.widgets import words
 from pacskit.widgets.carrier import Carrier
-from pacskit.widgets.form import Form, Options
+from pacskit.widgets.chooser import ChooserField
+from pacskit.widgets.dialog import Dialog
+from pacskit.widgets.form import Field, Form, Options
+from pacskit.widgets.outcome import alert, done
+from pacskit.widgets.part import Part
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +41,14 @@ class Look:
     plots: Html
     beside: Html
     options: Mapping[str, Options]
+    fields: Mapping[str, type[Field]] = field(default_factory=dict)
+    """Those of another kind, by name."""
+    dialogs: Mapping[str, type[Dialog]] = field(default_factory=dict)
+    """What CHOOSE opens, by the name of its field."""
+    boxes: tuple[type[Part], ...] = ()
+    """Beside the form."""
+    remarks: Callable[[Form], Mapping[str, str]] = lambda _: {}
+    """What is allowed and should be known, by field."""
 
 
 class ServicePanel:
@@ -57,7 +68,8 @@ class ServicePanel:
         self._done_said: list[str] = []
         self._done_status = Status()
         self._offered, self._holder = 0, ""
-        self.form = Form(self.kind, self._touched, look.options)
+        self.form = Form(self.kind, self._touched, look.options, look.fields)
+        self._parts = self._make_parts(ready)
         self.state, self.plots, self.beside = (Carrier(ready=ready) for _ in range(3))
         self.message = Carrier(self._heard, ready)
         self.shared = self._shared()
@@ -77,7 +89,22 @@ class ServicePanel:
 
     @property
     def carriers(self) -> tuple[Carrier, ...]:
-        return self.state, self.plots, self.beside, self.message
+        more = [carrier for part in self._parts for carrier in part.carriers]
+        more += [carrier for chooser in self._choosers for carrier in chooser.carriers]
+        return self.state, self.plots, self.beside, self.message, *more
+
+    @property
+    def _choosers(self) -> list[ChooserField]:
+        return [each for each in self.form.fields.values() if isinstance(each, ChooserField)]
+
+    def _make_parts(self, ready: Callable[[], None]) -> list[Part]:
+        made: list[Part] = []
+        for chooser in self._choosers:
+            dialog = self._look.dialogs[chooser.name](self._station, self.form, self._touched, ready)
+            chooser.attach(dialog, ready)
+            made.append(dialog)
+        self._boxes = [box(self._station, self.form, self._touched, ready) for box in self._look.boxes]
+        return made + self._boxes
 
     def load(self) -> None:
         """Show what is set, at the start and when it was changed elsewhere; what a person typed stays."""
@@ -98,11 +125,14 @@ class ServicePanel:
         if part == "state":
             self.state.show(self._look.state(self._station))
             self.beside.show(self._look.beside(self._station))
+            self._draw_parts()
             self._say()
             return
         with self._lock:
-            done, self._done = self._done, []
-        for word, _ in itertools.groupby(done):  # a double click means it once
+            clicked, self._done = self._done, []
+        for each in self._parts:
+            each.do()
+        for word, _ in itertools.groupby(clicked):  # a double click means it once
             try:
                 getattr(self, f"_{word}")()
             except Exception as error:
@@ -111,9 +141,18 @@ class ServicePanel:
         with self._lock:
             self._guard_shared()
             self._check()
+            self._draw_parts()
             self._say()
 
+    def _draw_parts(self) -> None:
+        for box in self._boxes:
+            box.draw()
+        for chooser in self._choosers:
+            chooser.draw()
+
     def close(self) -> None:
+        for part in self._parts:
+            part.close()
         for carrier in self.carriers:
             carrier.show("")
         for widget in self.widgets:
@@ -139,7 +178,8 @@ class ServicePanel:
                 self.take,
             ]
         )
-        body = w.Box([form, self.beside.widget])
+        beside = w.VBox([self.beside.widget, *(box.widget for box in self._boxes)])
+        body = w.Box([form, beside])
         root = w.VBox([self.state.widget, self.plots.widget, body])
         for widget, look in (
             (self.shared, "pk-input"),
@@ -150,7 +190,8 @@ class ServicePanel:
             (buttons, "pk-buttons"),
             (self.message.widget, "pk-message"),
             (form, "pk-form"),
-            (self.beside.widget, "pk-beside"),
+            (beside, "pk-beside"),
+            (root, f"pk-panel-{self.section}"),
             (body, "pk-service"),
         ):
             widget.add_class(look)
@@ -202,9 +243,13 @@ class ServicePanel:
         self._shared_seen = self.shared.value
 
     def _check(self) -> None:
-        good = self.form.check()
-        self.ok.disabled = not good
-        self.ok.tooltip = "" if good else "Mend what is marked first"
+        remarks = dict(self._look.remarks(self.form))
+        for part in self._parts:
+            remarks |= part.remarks()
+        good = self.form.check(remarks=remarks)
+        waits = any(part.pending for part in self._parts)
+        self.ok.disabled = not good or waits
+        self.ok.tooltip = "Mend what is marked first" if not good else "OK or CANCEL above first" * waits
         folded_away = [name for name in self.form.marked() if self.form.fields[name].place == "more"]
         if folded_away and not self.more.value and folded_away != self._unfolded_for:
             self.more.value = True
@@ -281,11 +326,17 @@ class ServicePanel:
 
     def _cancel(self) -> None:
         self._forget()
+        self._fold()
         self._reset()
 
     def _defaults(self) -> None:
         self._forget()
+        self._fold()
         self.form.defaults()
+
+    def _fold(self) -> None:
+        for part in self._parts:
+            part.cancel()
 
     def _reset(self) -> None:
         with self._lock:
@@ -299,26 +350,14 @@ class ServicePanel:
         self._offered, self._holder, message = 0, "", ""
         if failure is not None:
             told = failure.problem if isinstance(failure, SettingError) else str(failure)
-            message = self._alert(told)
+            message = alert(told)
             if isinstance(failure, PortTaken):
                 self._offered, self._holder = failure.free_port, failure.holder
         elif trouble:
-            message, self._offered, self._holder = self._alert(trouble), status.free_port, trouble
+            message, self._offered, self._holder = alert(trouble), status.free_port, trouble
         elif self._done_said and status == self._done_status:
-            lines = "".join(f"<div>{words.text(line)}</div>" for line in self._done_said)
-            message = f'<div class="pk-done" role="status">{lines}</div>'
+            message = done(self._done_said)
         self.message.show(message)
         if self._offered:
             self.take.description = f"Take port {self._offered}"
         (self.take.remove_class if self._offered else self.take.add_class)("pk-hidden")
-
-    @staticmethod
-    def _alert(sentence: str) -> str:
-        """The seed's message first and alone, then what helps."""
-        head, message, rest = sentence.partition("The address is protected. ")
-        if message:
-            first, then = head + message.rstrip(". "), rest
-        else:
-            first, then = sentence, ""
-        more = f"<div>{words.text(then)}</div>" if then else ""
-        return f'<div class="pk-alert" role="alert"><b>▲ {words.text(first)}</b>{more}</div>'

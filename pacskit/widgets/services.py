@@ -19,22 +19,37 @@ from pacskit.events import (
 )
 from pacskit.settings import SECTIONS
 from pacskit.station import Station
-from pacskit.widgets import listener_facts, sparks, words
+from pacskit.widgets import listener_facts, secure_facts, sparks, words
 from pacskit.widgets.background_box import BackgroundBox
 from pacskit.widgets.bridge import Bridge
 from pacskit.widgets.carrier import WHY, Carrier
+from pacskit.widgets.chooser import ChooserField, HeldField
+from pacskit.widgets.handshake_box import HandshakeBox
+from pacskit.widgets.identity_dialog import IdentityDialog
 from pacskit.widgets.look import styled
 from pacskit.widgets.private import unpin
 from pacskit.widgets.readiness import Readiness
 from pacskit.widgets.service_panel import Look, ServicePanel
+from pacskit.widgets.trusted_dialog import TrustedDialog
 
 LOOKS = {
     "listener": Look(
         "listener",
-        listener_facts.state,
+        lambda station: listener_facts.state(station.listener, closed=station.closed),
         sparks.html,
-        listener_facts.scanner,
+        lambda station: listener_facts.scanner(station.listener),
         {"host": listener_facts.choices},
+    ),
+    "secure_listener": Look(
+        "secure_listener",
+        secure_facts.state,
+        lambda _: "",
+        lambda _: "",
+        {"host": listener_facts.choices},
+        {"trusted": ChooserField, "certificate": ChooserField, "private_key": HeldField},
+        {"trusted": TrustedDialog, "certificate": IdentityDialog},
+        (secure_facts.SecureBeside, HandshakeBox),
+        secure_facts.remarks,
     ),
 }
 """A tab for each service that is here."""

@@ -38,12 +38,13 @@ def free_port() -> int:
 
 
 class Panel:
-    """The panel as a person sees it."""
+    """One service's panel as a person sees it."""
 
-    def __init__(self, page: Page) -> None:
+    def __init__(self, page: Page, section: str = "listener") -> None:
         self.page = page
-        self.root = page.locator(".pk-services:visible").first
-        self.root.wait_for()
+        self.services = page.locator(".pk-services:visible").first
+        self.services.wait_for()
+        self.root = self.services.locator(f".pk-panel-{section}")
 
     def field(self, label: str) -> Locator:
         return self.root.get_by_label(label, exact=True)
@@ -111,7 +112,7 @@ def opened(
 def test_the_steps_of_the_seed(page: Page, address: str, folder: Path, places: Places) -> None:
     port = free_port()
     with opened(page, address, folder, "steps", places.cell, STATION) as (_, panel):
-        expect(page.get_by_role("tab", name="DICOM Listener")).to_be_visible()
+        expect(page.get_by_role("tab", name="DICOM Listener", exact=True)).to_be_visible()
         expect(panel.state).to_contain_text("stopped")
         # 1. Check the Enable box.
         expect(panel.field("Enable")).not_to_be_checked()
@@ -354,7 +355,7 @@ def test_live_state_the_scanners_entries_and_more_settings(
         subprocess.run(["echoscu", "-aec", "WRONG", "127.0.0.1", str(port)], capture_output=True, timeout=30)
         expect(panel.state).to_contain_text("1 associations")
         # another section's wrong entry is told, and stopped nothing
-        expect(panel.root.locator(".pk-problems")).to_contain_text("line 6: viewer.mask_identifiers")
+        expect(panel.services.locator(".pk-problems")).to_contain_text("line 6: viewer.mask_identifiers")
         # what to enter at the scanner, ready to copy
         page.context.grant_permissions(["clipboard-read", "clipboard-write"])
         panel.root.get_by_role("button", name="Copy 127.0.0.1").click()
@@ -398,11 +399,11 @@ def test_the_dashboard_opens_the_same_panel_while_a_cell_is_busy(
         notebook.run(number)
     notebook.run(3, wait=False)
     notebook.dashboard.get_by_role("button", name="Services").click()
-    inside = notebook.dashboard.locator(".pk-services")
+    inside = notebook.dashboard.locator(".pk-panel-listener")
     inside.get_by_label("AE Title", exact=True).fill("Ж")
     expect(inside.locator(".pk-row-ae_title .pk-under")).to_contain_text("no Ж", timeout=8000)
     assert notebook.count(3) is None, "the cell was over: nothing is proven"
-    alone = page.locator(".pk-services").last
+    alone = page.locator(".pk-panel-listener").last
     expect(alone.get_by_label("AE Title", exact=True)).to_have_value("Ж")
     notebook.end()
 
@@ -420,7 +421,7 @@ def test_a_restarted_kernel_is_said_and_a_wrong_entry_of_the_file_is_seen(
         assert "# for the old MR" in (places.home / "settings.toml").read_text()
         notebook.command("kernelmenu:restart")
         page.locator(".jp-Dialog .jp-mod-accept").click()
-        expect(panel.root).to_have_class(re.compile("jupyter-widgets-disconnected"))
+        expect(panel.services).to_have_class(re.compile("jupyter-widgets-disconnected"))
         looks.screenshot(page, artifacts, "listener-disconnected", ".pk-services")
         shown = page.evaluate("getComputedStyle(document.querySelector('.pk-services'), '::after').content")
         assert "Run the cell again" in shown

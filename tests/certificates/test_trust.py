@@ -69,7 +69,7 @@ def test_doubtful_ones_only_knowingly(lab: Lab, tmp_path: Path) -> None:
 
 def test_states_follow_the_calendar(lab: Lab) -> None:
     (row,) = lab.trusted
-    assert row.state(row.valid_to - timedelta(days=30, hours=1)) == ("ok", "ok")
+    assert row.state(row.valid_to - timedelta(days=31, hours=1)) == ("ok", "ok")
     day = f"on {row.valid_to:%Y-%m-%d}"
     assert row.state(row.valid_to - timedelta(days=29, hours=1)) == (
         "expires soon",

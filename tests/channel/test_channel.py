@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from pacskit.errors import (
     ServiceError,
 )
-from pacskit.events import Event, EventBus, ServiceChanged, SettingsChanged
+from pacskit.events import CertificateExpiring, Event, EventBus, ServiceChanged, SettingsChanged
 from pacskit.services.host import client, connection, places, plain, wire
 from pacskit.services.host.client import Channel, NobodyThere
 from pacskit.services.host.server import ControlServer
@@ -24,6 +25,12 @@ from tests.channel.conftest import Answers, Hearer, hello, raw, stored
 
 def test_state_then_events_then_the_answer(control: ControlServer, events: EventBus) -> None:
     events.publish(stored(1))
+    ends = datetime(2027, 1, 2, 3, 4, tzinfo=UTC)
+    events.publish(
+        CertificateExpiring(
+            service="secure_listener", what="certificate", subject="pacs", valid_to=ends, days_left=9
+        )
+    )
     with raw(control) as sock, sock.makefile("rb") as stream:
 
         def until(last: str) -> list[tuple[str, Any]]:

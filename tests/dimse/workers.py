@@ -11,7 +11,7 @@ from pydicom.uid import CTImageStorage
 
 from pacskit.archive import Archive
 from pacskit.dimse.client import ClientAssociation
-from pacskit.dimse.listener import ListenerSlot
+from pacskit.dimse.slot import ListenerSlot
 from pacskit.dimse.workers.pool import Workers
 from pacskit.imaging.part10 import META_LIMIT, read_head
 from pacskit.peers import PeerAddress

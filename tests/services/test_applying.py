@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from pacskit.dimse.client import ClientAssociation, echo
-from pacskit.dimse.listener import DicomListener, ListenerSlot
+from pacskit.dimse.listener import DicomListener
+from pacskit.dimse.slot import ListenerSlot
 from pacskit.dimse.storage_classes import EXPLICIT_LE, VERIFICATION
 from pacskit.errors import AssociationError, PortTaken, Refused, ServiceError
 from pacskit.events import AssociationClosed, EventBus, ServiceChanged

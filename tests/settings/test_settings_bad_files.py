@@ -405,7 +405,7 @@ WAYS = [
     ("\ufeff# a\n[listener]\nport = 104\n", 3),
     ("# a\u2028b\x85c\u2029d\n[listener]\nport = 104\n", 3),
     ("[web]\nuser = '''\n[listener]\nport = 1\n'''\n[listener]\nport = 104\n", 7),
-    ("[secure_listener]\ntrusted = [\n  'a', # b\n  '[listener]',\n]\n[listener]\nport = 104\n", 7),
+    ("[his]\nallow = [\n  'a', # b\n  '[listener]',\n]\n[listener]\nport = 104\n", 7),
     ("[web]\nuser = \n[listener]\nport = 104\n", 4),
     ('[listener]\nport = "104"\n', 2),
     ("[listener]\nport = '''\n104'''\n", 2),
@@ -421,11 +421,11 @@ def test_explain_knows_the_line(home: Home, text: str, line: int) -> None:
 
 
 def test_lines_of_values_over_lines(home: Home) -> None:
-    home.write("[secure_listener]\n# a\ntrusted = [\n  'a',\n\n  'b', # c\n]\nae_title = 'X'\n")
+    home.write("[his]\n# a\nallow = [\n  'a',\n\n  'b', # c\n]\nport = 8081\n")
     settings = home.stack().settings
-    assert settings.explain("secure_listener.trusted").line == 3
-    assert settings.explain("secure_listener.ae_title").line == 8
-    assert settings.explain("secure_listener.port").line == 0
+    assert settings.explain("his.allow").line == 3
+    assert settings.explain("his.port").line == 8
+    assert settings.explain("his.host").line == 0
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
@@ -458,12 +458,12 @@ def test_any_bytes(home: Home, data: st.DataObject) -> None:
 
 def test_remarks_that_cannot_be_kept_are_not_lost(home: Home) -> None:
     """So long a list that nobody counts its lines: its remarks could not be put above it."""
-    home.write("[secure_listener]\ntrusted = [\n" + "'a]', # remark\n" * 3000 + "]\n")
+    home.write("[his]\nallow = [\n" + "'a]', # remark\n" * 3000 + "]\n")
     before = home.text()
     with pytest.raises(
         NotSaved, match="is written in a way that cannot be changed without harm: edit it by hand"
     ):
-        home.save({"secure_listener": {"trusted": ["b"]}})
+        home.save({"his": {"allow": ["b"]}})
     assert home.text() == before
 
 

@@ -16,7 +16,8 @@ from tests.settings.conftest import Home
 
 VALUES: dict[str, dict[str, list[Any]]] = {
     "listener": {"port": [1001, 1002, "auto"], "ae_title": ["A", "B", "C"], "enabled": [True, False]},
-    "secure_listener": {"port": [2001, 2002], "trusted": [["a"], ["b", "c"], []]},
+    "secure_listener": {"port": [2001, 2002], "verify_peer": [True, False]},
+    "his": {"allow": [["a"], ["b", "c"], []]},
     "web": {"port": [3001, 3002], "user": ["x", "y"], "session_timeout": [10, 20]},
     "viewer": {"mask_identifiers": [True, False]},
 }
@@ -199,7 +200,7 @@ def test_names_that_are_no_settings(home: Home, name: str) -> None:
     ],
 )
 def test_lists_in_the_environment(home: Home, text: str, value: tuple[str, ...]) -> None:
-    assert home.stack(PACSKIT_SECURE_LISTENER__TRUSTED=text).settings.secure_listener.trusted == value
+    assert home.stack(PACSKIT_HIS__ALLOW=text).settings.his.allow == value
 
 
 def test_empty_text_is_no_value_where_there_may_be_none(home: Home) -> None:
@@ -340,7 +341,7 @@ def test_code_and_file_come_to_contradict_each_other(home: Home) -> None:
         ({"web": {"user": "a\0b"}}, r"web\.user: has a character that no file can hold"),
         ({"web": {"user": "\ud800"}}, r"web\.user: has a character that no file can hold"),
         ({"archive": {"folder": "/x\0"}}, r"archive\.folder: has a character that no file can hold"),
-        ({"secure_listener": {"trusted": ["a", "\udfff"]}}, "has a character that no file can hold"),
+        ({"his": {"allow": ["a", "\udfff"]}}, "has a character that no file can hold"),
         ({"secure_listener": {"key_password": "x"}}, "a key's password is never saved"),
         ({"viewer": {"shared": True}}, r"viewer\.shared: is not a setting"),
     ],

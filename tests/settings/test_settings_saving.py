@@ -378,7 +378,7 @@ def test_more_than_is_read_is_not_written(home: Home) -> None:
     home.write("[web]\nuser = 'x'\n")
     before = home.text()
     with pytest.raises(NotSaved, match=f"it would have .* bytes, more than the {LONGEST} that are read"):
-        home.save({"secure_listener": {"trusted": ["x" * LONGEST]}})
+        home.save({"his": {"allow": ["x" * LONGEST]}})
     assert home.text() == before
 
 

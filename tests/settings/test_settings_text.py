@@ -99,36 +99,36 @@ def _in_a_new_home(text: Text, asked: list[dict[str, dict[str, Any]]], bom: bool
         check_saving(Home(Path(folder, "settings.toml"), Path(folder, "none", "site.toml")), text, asked, bom)
 
 
-CHANGE = {"listener": {"port": 105}, "secure_listener": {"trusted": ["b"]}, "web": {"user": None}}
+CHANGE = {"listener": {"port": 105}, "his": {"allow": ["b"]}, "web": {"user": None}}
 SAVED = [
     (
         "# a\n\n[listener] # b\n# c\nport = 104 # d\n\n# e\n",
-        'schema = 1\n\n# a\n\n[listener] # b\n# c\nport = 105 # d\n\n# e\n\n[secure_listener]\ntrusted = ["b"]\n',
+        'schema = 1\n\n# a\n\n[listener] # b\n# c\nport = 105 # d\n\n# e\n\n[his]\nallow = ["b"]\n',
     ),
     (
-        "schema = 1\n[secure_listener]\ntrusted = [ # a\n  'a', # b\n  # c\n] # d\n[listener]\n  'port'\t=104",
-        "schema = 1\n[secure_listener]\n# a\n# b\n# c\ntrusted = [\"b\"] # d\n[listener]\n  'port'\t=105",
+        "schema = 1\n[his]\nallow = [ # a\n  'a', # b\n  # c\n] # d\n[listener]\n  'port'\t=104",
+        "schema = 1\n[his]\n# a\n# b\n# c\nallow = [\"b\"] # d\n[listener]\n  'port'\t=105",
     ),
     (
         "schema = 1\r\n[web]\r\n  user = 'x' # a\r\n",
-        'schema = 1\r\n[web]\r\n  # a\r\n\r\n[listener]\r\nport = 105\r\n\r\n[secure_listener]\r\ntrusted = ["b"]\r\n',
+        'schema = 1\r\n[web]\r\n  # a\r\n\r\n[listener]\r\nport = 105\r\n\r\n[his]\r\nallow = ["b"]\r\n',
     ),
     (
         "schema = 1\nlistener = { port = 104 } # a\nweb.user = 'x'\nweb.later = 1 # b\n[future]\n",
-        'schema = 1\nlistener = { port = 105 } # a\nweb.later = 1 # b\n[future]\n\n[secure_listener]\ntrusted = ["b"]\n',
+        'schema = 1\nlistener = { port = 105 } # a\nweb.later = 1 # b\n[future]\n\n[his]\nallow = ["b"]\n',
     ),
     (
         "schema = 1\n[listener]\nport = 104\n[future]\n# a\n[listener.deeper]\nx = 1\n",
-        'schema = 1\n[listener]\nport = 105\n[future]\n# a\n[listener.deeper]\nx = 1\n\n[secure_listener]\ntrusted = ["b"]\n',
+        'schema = 1\n[listener]\nport = 105\n[future]\n# a\n[listener.deeper]\nx = 1\n\n[his]\nallow = ["b"]\n',
     ),
     (
         "schema = 1\n[listener]\n[future]\n# a\n[listener.deeper]\nx = 1\n",
-        'schema = 1\n[listener]\nport = 105\n[future]\n# a\n[listener.deeper]\nx = 1\n\n[secure_listener]\ntrusted = ["b"]\n',
+        'schema = 1\n[listener]\nport = 105\n[future]\n# a\n[listener.deeper]\nx = 1\n\n[his]\nallow = ["b"]\n',
     ),
-    ("schema = 0 # a\n", 'schema = 1 # a\n\n[listener]\nport = 105\n\n[secure_listener]\ntrusted = ["b"]\n'),
+    ("schema = 0 # a\n", 'schema = 1 # a\n\n[listener]\nport = 105\n\n[his]\nallow = ["b"]\n'),
     (
         "\ufeffschema = 1\n[listener]\nport = 105",
-        'schema = 1\n[listener]\nport = 105\n\n[secure_listener]\ntrusted = ["b"]\n',
+        'schema = 1\n[listener]\nport = 105\n\n[his]\nallow = ["b"]\n',
     ),
 ]
 

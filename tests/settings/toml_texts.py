@@ -23,10 +23,10 @@ FIELDS: dict[str, dict[str, list[Any]]] = {
     },
     "secure_listener": {
         "port": [3100, 2762, "auto"],
-        "trusted": [[], ["one"], ["-----BEGIN-----\nabc\n-----END-----\n", "# no remark"]],
-        "certificate": [None, "/etc/ssl/Ж ü.pem", 'C:\\a"b'],
+        "certificate": [None, "/etc/ssl/Ж ü.pem", '/srv/C:\\a"b'],
         "tls_profile": ["rfc9325", "legacy"],
     },
+    "his": {"allow": [[], ["one"], ["-----BEGIN-----\nabc\n-----END-----\n", "# no remark"]]},
     "web": {
         "port": [8090, 4000],
         "user": [None, "doctor", "Ärztin 🩻", "tab\tand\nline"],

@@ -83,8 +83,8 @@ def test_events_of_every_kind() -> None:
     assert StudiesChanged in kinds
     for kind in kinds:
         values = {
-            name: collection("ab") if collection else number
-            for number, (name, collection) in enumerate(plain._fields(kind).items())
+            name: made("2027-01-02") if made else number
+            for number, (name, made) in enumerate(plain._fields(kind).items())
         }
         event = kind(**values)
         assert plain.event_of(json.loads(json.dumps(plain.event(event)))) == event

@@ -1,0 +1,53 @@
+"""A connection with TLS as an association reads and writes it: all records that have come, in one go.
+
+OpenSSL gives one record (16 kB at most) a call, and a write to the file for each would double the work.
+"""
+
+from __future__ import annotations
+
+import ssl
+
+from pacskit.system.sockets import wait_for
+
+
+class TlsStream:
+    """Reads and writes for one thread, in the way of a socket that blocks."""
+
+    def __init__(self, sock: ssl.SSLSocket, timeout: float) -> None:
+        """The handshake is done. `timeout`: seconds of silence until TimeoutError."""
+        self._sock, self._timeout = sock, timeout
+        self._receive, self._send = sock.recv_into, sock.send
+        sock.setblocking(False)
+
+    def recv_into(self, buffer: memoryview) -> int:
+        """Waits for the first bytes, then takes what is there. 0: the end. Raises OSError, TimeoutError."""
+        count, size = 0, len(buffer)
+        while count < size:
+            try:
+                got = self._receive(buffer[count:])
+            except ssl.SSLWantReadError:
+                if count:
+                    break
+                self._wait(writing=False)
+            except ssl.SSLWantWriteError:  # the peer wants new keys (RFC 8446 4.6.3)
+                self._wait(writing=True)
+            else:
+                if not got:  # said again at the next call
+                    break
+                count += got
+        return count
+
+    def sendall(self, data: bytes) -> None:
+        """Raises OSError; TimeoutError where the peer does not read."""
+        left = memoryview(data)
+        while left:
+            try:
+                left = left[self._send(left) :]
+            except ssl.SSLWantWriteError:
+                self._wait(writing=True)
+            except ssl.SSLWantReadError:
+                self._wait(writing=False)
+
+    def _wait(self, *, writing: bool) -> None:
+        if not wait_for(self._sock, self._timeout, writing=writing):
+            raise TimeoutError("timed out")

@@ -1,0 +1,561 @@
+"""The Secure DICOM Listener's panel without a browser: what each click of 12.1.4 does, and what no widget holds."""
+
+from __future__ import annotations
+
+import re
+import stat
+import time
+import tomllib
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import ipywidgets as w
+import pytest
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
+
+import pacskit
+from pacskit.certificates import NOBODY, Authority, TrustedList
+from pacskit.certificates.contents import CERTIFICATE_SUFFIXES, KEY_SUFFIXES
+from pacskit.errors import CertificateError
+from pacskit.widgets import uploads
+from pacskit.widgets.chooser import ChooserField
+from pacskit.widgets.dialog import Dialog
+from pacskit.widgets.file_field import beginning
+from pacskit.widgets.identity_dialog import IdentityDialog
+from pacskit.widgets.private import LARGEST, PrivateHTML
+from pacskit.widgets.service_panel import ServicePanel
+from pacskit.widgets.trusted_dialog import TrustedDialog
+
+PASSWORD = "correct horse battery"
+
+
+@pytest.fixture
+def hospital(tmp_path: Path) -> Authority:
+    return Authority.create(tmp_path / "hospital", name="Hospital CA")
+
+
+@pytest.fixture
+def station(tmp_path: Path) -> Iterator[pacskit.Station]:
+    with pacskit.Station(tmp_path / "archive") as running:
+        yield running
+
+
+class Person:
+    """Clicks and types as the views do, and waits until it is drawn."""
+
+    def __init__(self, station: pacskit.Station) -> None:
+        self.station = station
+        assert station.services.settle()
+        self.panel: ServicePanel = station.services.panels["secure_listener"]
+
+    def chooser(self, name: str) -> ChooserField:
+        found = self.panel.form.fields[name]
+        assert isinstance(found, ChooserField)
+        return found
+
+    @property
+    def trusted(self) -> TrustedDialog:
+        found = self.chooser("trusted").dialog
+        assert isinstance(found, TrustedDialog)
+        return found
+
+    @property
+    def identity(self) -> IdentityDialog:
+        found = self.chooser("certificate").dialog
+        assert isinstance(found, IdentityDialog)
+        return found
+
+    def choose(self, name: str) -> None:
+        self.chooser(name).button.click()
+        self.settle()
+
+    def click(self, dialog: Dialog, key: str, **values: str) -> None:
+        dialog.heard({"type": "click", "key": key, "values": values})
+        self.settle()
+
+    def upload(self, dialog: Dialog, key: str, name: str, data: bytes | None) -> None:
+        """As the browser's message comes, its content beside it."""
+        carrier = dialog.middle if dialog is self.trusted else dialog.top
+        buffers = [memoryview(data)] if data is not None else []
+        carrier.private._message(None, {"type": "file", "key": key, "name": name}, buffers)
+        self.settle()
+
+    def press(self, button: str) -> None:
+        getattr(self.panel, button).click()
+        self.settle()
+
+    def settle(self) -> None:
+        assert self.station.services.settle()
+
+    def until(self, met: Callable[[], object]) -> None:
+        """What a thread reads comes soon."""
+        end = time.monotonic() + 20
+        while not met():
+            assert time.monotonic() < end, "it did not happen in time"
+            self.settle()
+            time.sleep(0.01)
+
+    def paths(self, certificate: object, key: object) -> None:
+        for name, path in (("certificate", certificate), ("private_key", key)):
+            self.identity.heard({"type": "input", "key": name, "text": str(path or "")})
+        self.settle()
+
+    def status(self) -> str:
+        """The status line, in the dialog."""
+        self.until(lambda: "Reading" not in self.identity.middle.html)
+        return self.identity.middle.html
+
+    @property
+    def ok_on(self) -> bool:
+        return (
+            'aria-disabled="true"'
+            not in re.findall(r"<button[^>]*data-key=.ok:.[^>]*>", self.identity.foot.html)[0]
+        )
+
+
+@pytest.fixture
+def person(station: pacskit.Station) -> Person:
+    return Person(station)
+
+
+def saved(home: Path) -> dict[str, object]:
+    path = home / "pacskit" / "settings.toml"
+    return dict(tomllib.loads(path.read_text()).get("secure_listener", {})) if path.exists() else {}
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+# -- step 4: trusted peer certificates
+
+
+def test_a_list_is_made_and_kept_by_content(person: Person, hospital: Authority, free_home: Path) -> None:
+    assert "none" in person.chooser("trusted")._summary.html
+    person.choose("trusted")
+    assert "The list is empty" in person.trusted.top.html
+    person.click(person.trusted, "add:")
+    assert "Enter the path" in person.trusted.foot.html
+    person.click(person.trusted, "add:", add=str(hospital.root))
+    person.until(lambda: len(person.trusted.list))
+    html = person.trusted.top.html
+    for fact in ("Hospital CA, pacskit teaching authority", "issued by itself", "EC P-256", "> ok<", ":"):
+        assert fact in html, fact
+    assert TrustedList().add(hospital.root).entries[0].fingerprint in html
+    assert person.panel.ok.disabled, "the outer OK would leave out what was not taken over"
+    person.click(person.trusted, "ok:")
+    assert not person.trusted.is_open
+    assert not person.trusted.top.html
+    assert "1 authority: Hospital CA" in person.chooser("trusted")._summary.html
+    assert "● changed, was none" in person.chooser("trusted").said
+    assert saved(free_home) == {}, "an inner OK saves nothing"
+    person.press("ok")
+    hospital.root.unlink()
+    assert saved(free_home)["trusted"] == list(person.station.settings.secure_listener.trusted)
+    assert "BEGIN CERTIFICATE" in str(saved(free_home)["trusted"])
+    assert "1 authority: Hospital CA" in person.chooser("trusted")._summary.html
+
+
+def test_adding_one_twice_is_the_seeds_error_and_the_rest_is_added(
+    person: Person, hospital: Authority, tmp_path: Path
+) -> None:
+    other = Authority.create(tmp_path / "other", name="Other CA")
+    both = tmp_path / "both.pem"
+    both.write_bytes(hospital.root.read_bytes() + other.root.read_bytes())
+    person.choose("trusted")
+    person.upload(person.trusted, "add", "root.crt", hospital.root.read_bytes())
+    assert "Added: Hospital CA" in person.trusted.foot.html
+    person.click(person.trusted, "add:", add=str(both))
+    person.until(lambda: len(person.trusted.list) == 2)
+    html = person.trusted.foot.html
+    assert "The certificate has already been added to the list: Hospital CA" in html
+    assert "Added: Other CA" in html
+
+
+@pytest.mark.parametrize("by", ["path", "upload"])
+def test_a_doubtful_one_is_added_only_knowingly(person: Person, hospital: Authority, by: str) -> None:
+    leaf = hospital.issue("leaf").certificate
+    person.choose("trusted")
+    if by == "path":
+        person.click(person.trusted, "add:", add=str(leaf))
+    else:
+        person.upload(person.trusted, "add", "leaf.crt", leaf.read_bytes())
+    person.until(lambda: "is not an authority" in person.trusted.foot.html)
+    assert "Add all the same" in person.trusted.foot.html
+    assert not len(person.trusted.list)
+    person.click(person.trusted, "knowingly:")
+    assert len(person.trusted.list) == 1
+    assert "■" in person.trusted.top.html
+    assert "not an authority" in person.trusted.top.html
+
+
+@pytest.mark.parametrize(
+    ("start", "days", "state", "mark"),
+    [(-40, 20, "expired on", "▲"), (-1, 10, "expires in", "◆"), (5, 20, "not valid before", "◇")],
+)
+def test_dates_are_told_in_words_and_by_shape(
+    person: Person, tmp_path: Path, start: int, days: int, state: str, mark: str
+) -> None:
+    root = Authority.create(
+        tmp_path / "dated", start=datetime.now(UTC) + timedelta(days=start), days=days
+    ).root
+    person.choose("trusted")
+    person.upload(person.trusted, "add", "root.crt", root.read_bytes())
+    if mark == "▲":
+        person.click(person.trusted, "knowingly:")
+    assert state in person.trusted.top.html
+    assert mark in person.trusted.top.html
+
+
+def test_remove_and_remove_all(person: Person, tmp_path: Path) -> None:
+    person.choose("trusted")
+    for name in ("A", "B", "C"):
+        root = Authority.create(tmp_path / name, name=f"Root {name}").root
+        person.upload(person.trusted, "add", "root.crt", root.read_bytes())
+    first = person.trusted.list.entries[0].fingerprint
+    person.click(person.trusted, f"select:{first}")
+    assert f'data-key="select:{first}" aria-selected="true"' in person.trusted.top.html
+    person.click(person.trusted, "remove:")
+    assert [entry.subject.split(",")[0] for entry in person.trusted.list] == ["Root B", "Root C"]
+    for by, chosen in ((1, 1), (5, 1), (-1, 0)):  # arrow keys, from the next one, which is chosen now
+        person.trusted.heard({"type": "step", "key": "list", "by": by})
+        person.settle()
+        assert person.trusted._selected == person.trusted.list.entries[chosen].fingerprint
+    person.click(person.trusted, "remove-all:")
+    assert "The list is empty" in person.trusted.top.html
+
+
+BAD = {
+    "empty.crt": (b"", "empty.crt is empty"),
+    "text.crt": (b"hello", "text.crt holds text, no certificate"),
+    "root.txt": (b"hello", "root.txt is none of *.pem, *.crt, *.cer"),
+    "large.crt": (None, "large.crt has more than 1 MB"),
+    "<b>.crt": (b"x", "_b_.crt holds text"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_upload_has_its_sentence(person: Person, name: str) -> None:
+    data, sentence = BAD[name]
+    person.choose("trusted")
+    person.upload(person.trusted, "add", name, data)
+    assert sentence in person.trusted.foot.html
+    assert "<b>." not in person.trusted.foot.html
+
+
+def test_a_bad_path_has_its_sentence(person: Person, tmp_path: Path) -> None:
+    person.choose("trusted")
+    for path, sentence in ((tmp_path / "gone.crt", "does not exist"), (tmp_path, "is none of *.pem")):
+        person.click(person.trusted, "add:", add=str(path))
+        person.until(lambda said=sentence: said in person.trusted.foot.html)  # type: ignore[misc]
+
+
+def test_verification_with_nobody_trusted_is_allowed_and_said(person: Person) -> None:
+    form = person.panel.form
+    assert "every client is accepted" in form.fields["verify_peer"].said
+    form.fields["verify_peer"].put(True)
+    person.settle()
+    assert NOBODY in form.fields["trusted"].said
+    assert not person.panel.ok.disabled
+    form.fields["tls_profile"].put("legacy")
+    person.settle()
+    assert "INSECURE" in form.fields["tls_profile"].said
+    person.press("ok")
+    shown = "".join(carrier.html for carrier in person.panel.carriers)
+    assert "INSECURE" in shown, "also where More settings is folded"
+    assert NOBODY in shown
+
+
+# -- step 5: certificate and private key
+
+
+def files(hospital: Authority, tmp_path: Path) -> dict[str, tuple[object, object]]:
+    """Each of the seed's statuses, and ours: the paths that lead to it."""
+    good, other = hospital.issue("pacs"), hospital.issue("other")
+    noise = tmp_path / "noise.crt"
+    noise.write_bytes(bytes(range(256)))
+    locked = tmp_path / "locked.key"
+    key = load_pem_private_key(good.private_key.read_bytes(), None)
+    locked.write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(PASSWORD.encode()))
+    )
+    locked.chmod(0o600)
+    return {
+        "No certificate": (None, good.private_key),
+        "No private key": (good.certificate, None),
+        "Incorrect certificate": (noise, good.private_key),
+        "Incorrect private key": (good.certificate, tmp_path / "gone.key"),
+        "Private key needs a password": (good.certificate, locked),
+        "Certificate and private key do not match": (good.certificate, other.private_key),
+        "pacs, pacskit teaching authority": (good.certificate, good.private_key),
+    }
+
+
+def test_every_status_of_the_seed_live_and_ok_only_when_good(
+    person: Person, hospital: Authority, tmp_path: Path, free_home: Path
+) -> None:
+    person.choose("certificate")
+    rows = files(hospital, tmp_path)
+    for status, (certificate, key) in rows.items():
+        person.paths(certificate, key)
+        assert status in person.status()
+        good = status.startswith("pacs")
+        assert person.ok_on is good
+        person.click(person.identity, "ok:", certificate=str(certificate or ""), private_key=str(key or ""))
+        person.until(lambda: person.identity._ok_for is None)
+        assert person.identity.is_open is not good, "OK worked for what is not usable"
+        if "password" in status:
+            assert "PACSKIT_SECURE_LISTENER__KEY_PASSWORD" in person.identity.middle.html
+            assert "Key password file" in person.identity.middle.html
+    certificate, key = rows["pacs, pacskit teaching authority"]
+    form = person.panel.form
+    assert (form.fields["certificate"].raw, form.fields["private_key"].raw) == (certificate, key)
+    person.until(lambda: "pacs, pacskit" in person.chooser("certificate")._summary.html)
+    assert "changed" in form.fields["private_key"].said
+    assert saved(free_home) == {}
+    person.press("ok")
+    assert saved(free_home) == {"certificate": str(certificate), "private_key": str(key)}
+
+
+def test_ok_takes_what_stands_in_the_fields_though_it_was_not_read_yet(
+    person: Person, hospital: Authority
+) -> None:
+    good = hospital.issue("pacs")
+    person.choose("certificate")
+    person.click(person.identity, "ok:", certificate=str(good.certificate), private_key=str(good.private_key))
+    person.until(lambda: not person.identity.is_open)
+    assert person.panel.form.fields["private_key"].raw == good.private_key
+
+
+def test_a_password_file_of_the_form_opens_the_key(
+    person: Person, hospital: Authority, tmp_path: Path
+) -> None:
+    certificate, key = files(hospital, tmp_path)["Private key needs a password"]
+    secret = tmp_path / "secret"
+    secret.write_text(PASSWORD)
+    person.choose("certificate")
+    person.paths(certificate, key)
+    assert "needs a password" in person.status()
+    person.panel.form.fields["key_password_file"].put(str(secret))
+    person.until(lambda: "pacs, pacskit" in person.identity.middle.html)
+
+
+def test_expiry_and_weakness_warn_and_do_not_block(person: Person, hospital: Authority) -> None:
+    old = hospital.issue("old", start=datetime.now(UTC) - timedelta(days=9), days=3)
+    old.private_key.chmod(0o644)
+    person.choose("certificate")
+    person.paths(old.certificate, old.private_key)
+    assert "The certificate expired on" in person.status()
+    assert "can be read by all users" in person.identity.middle.html
+    assert person.ok_on
+
+
+def test_an_uploaded_key_is_the_owners_alone_and_its_path_is_set(
+    person: Person, hospital: Authority, free_home: Path
+) -> None:
+    good, other = hospital.issue("pacs"), hospital.issue("other")
+    person.choose("certificate")
+    person.upload(person.identity, "certificate", "pacs.crt", good.certificate.read_bytes())
+    person.upload(person.identity, "private_key", "../../pacs.key", good.private_key.read_bytes())
+    assert "pacs, pacskit" in person.status()
+    kept = free_home / "pacskit" / "certificates" / "pacs.key"
+    assert person.identity.paths["private_key"].text == str(kept)
+    assert kept.read_bytes() == good.private_key.read_bytes()
+    assert mode(kept) == 0o600
+    assert mode(kept.parent) == 0o700
+    # the same content is the same file, another one gets another name
+    person.upload(person.identity, "private_key", "pacs.key", good.private_key.read_bytes())
+    assert person.identity.paths["private_key"].text == str(kept)
+    person.upload(person.identity, "private_key", "pacs.key", other.private_key.read_bytes())
+    assert person.identity.paths["private_key"].text == str(kept.with_name("pacs-2.key"))
+    assert kept.read_bytes() == good.private_key.read_bytes()
+    # what is no key is not written
+    person.upload(person.identity, "private_key", "wrong.key", good.certificate.read_bytes())
+    assert "Incorrect private key: wrong.key holds a certificate, no private key" in person.identity.foot.html
+    assert sorted(path.name for path in kept.parent.iterdir()) == ["pacs-2.key", "pacs.crt", "pacs.key"]
+
+
+@pytest.mark.parametrize(
+    ("claim", "name"),
+    [
+        ("../../x.key", "x.key"),
+        ("C:\\keys\\x.KEY", "x.key"),
+        ("/etc/x.key", "x.key"),
+        ("..key", None),
+        (".key", None),
+        ("a\0b\n.key", "a_b_.key"),
+        ("con.key", "con_.key"),
+        (".hidden.key", "hidden.key"),
+        ("x" * 300 + ".key", "x" * 60 + ".key"),
+        ("x.key.exe", None),
+    ],
+)
+def test_the_name_of_an_upload_is_a_claim(claim: str, name: str | None) -> None:
+    if name is None:
+        with pytest.raises(CertificateError, match=r"none of \*\.key"):
+            uploads.named(claim, KEY_SUFFIXES)
+    else:
+        assert uploads.named(claim, KEY_SUFFIXES) == name
+
+
+def test_more_than_a_megabyte_is_dropped_in_python_too() -> None:
+    got: list[object] = []
+    private = PrivateHTML(lambda message: got.append(message["data"]))
+    for size in (LARGEST, LARGEST + 1):
+        private._message(None, {"type": "file", "key": "k", "name": "n"}, [memoryview(bytes(size))])
+    assert got == [bytes(LARGEST), None]
+
+
+def test_teaching_certificates_in_one_click(person: Person, free_home: Path) -> None:
+    person.choose("certificate")
+    person.status()
+    assert "Make certificates for teaching" in person.identity.foot.html
+    person.click(person.identity, "teach:")
+    person.until(lambda: "server, pacskit" in person.identity.middle.html)
+    folder = free_home / "pacskit" / "certificates" / "teaching"
+    assert str(folder / "root.crt") in person.identity.foot.html
+    assert "teaching and test networks only" in person.identity.foot.html
+    assert mode(folder / "server.key") == 0o600
+    person.click(person.identity, "trust:")
+    person.click(person.identity, "ok:")
+    person.until(lambda: not person.identity.is_open)
+    assert "pacskit teaching root" in person.chooser("trusted")._summary.html
+    # a second time: the same ones
+    before = (folder / "server.key").read_bytes()
+    person.press("defaults")
+    person.choose("certificate")
+    person.click(person.identity, "teach:")
+    person.until(lambda: "server, pacskit" in person.identity.middle.html)
+    assert (folder / "server.key").read_bytes() == before
+    assert not (folder / "server-2.key").exists()
+
+
+# -- around them
+
+
+def test_inner_cancel_and_escape_change_nothing(person: Person, hospital: Authority) -> None:
+    good = hospital.issue("pacs")
+    person.choose("trusted")
+    person.upload(person.trusted, "add", "root.crt", hospital.root.read_bytes())
+    person.click(person.trusted, "cancel:")
+    assert "none" in person.chooser("trusted")._summary.html
+    person.choose("certificate")
+    person.paths(good.certificate, good.private_key)
+    person.click(person.identity, "cancel:")
+    person.until(lambda: "No certificate" in person.chooser("certificate")._summary.html)
+    assert not person.panel.ok.disabled
+    assert person.panel.form.changes(person.panel.form.typed()) == {}
+    person.choose("trusted")
+    assert "The list is empty" in person.trusted.top.html, "a cancelled list came back"
+    person.press("cancel")
+    assert not person.trusted.is_open
+
+
+def test_defaults_empties_list_and_paths(person: Person, hospital: Authority, free_home: Path) -> None:
+    good = hospital.issue("pacs")
+    settings = {
+        "trusted": [hospital.root.read_text()],
+        "certificate": str(good.certificate),
+        "private_key": str(good.private_key),
+    }
+    person.station.apply({"secure_listener": settings}, save=True)
+    person.until(lambda: "Hospital CA" in person.chooser("trusted")._summary.html)
+    person.choose("trusted")
+    person.press("defaults")
+    assert not person.trusted.is_open
+    fields = person.panel.form.fields
+    assert [fields[name].raw for name in settings] == [(), None, None]
+    assert "changed, was 1 authority: Hospital CA" in fields["trusted"].said
+    assert set(saved(free_home)) == set(settings)
+    person.press("ok")
+    assert saved(free_home) == {}
+
+
+def test_what_the_environment_fixes_cannot_be_chosen(
+    tmp_path: Path, hospital: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = hospital.issue("pacs")
+    monkeypatch.setenv("PACSKIT_SECURE_LISTENER__TRUSTED", str(hospital.root.read_text()))
+    monkeypatch.setenv("PACSKIT_SECURE_LISTENER__CERTIFICATE", str(good.certificate))
+    with pacskit.Station(tmp_path / "archive") as station:
+        person = Person(station)
+        assert person.chooser("trusted").button.disabled
+        assert "fixed by the environment: PACSKIT_SECURE_LISTENER__TRUSTED" in person.chooser("trusted").said
+        person.click(person.trusted, "choose:")
+        assert not person.trusted.is_open
+        # the key alone can still be chosen
+        assert not person.chooser("certificate").button.disabled
+        person.choose("certificate")
+        assert "readonly" in person.identity.top.html
+        person.paths("/elsewhere.crt", good.private_key)
+        assert "pacs, pacskit" in person.status()
+        person.upload(person.identity, "certificate", "x.crt", good.certificate.read_bytes())
+        assert person.identity.paths["certificate"].text == str(good.certificate)
+
+
+def test_enabled_without_a_certificate_is_said_before_ok(person: Person) -> None:
+    form = person.panel.form
+    person.settle()
+    form.fields["enabled"].put(True)
+    person.until(lambda: "The service cannot run without them" in form.fields["certificate"].said)
+    assert "No certificate" in form.fields["certificate"].said
+
+
+def test_paths_are_completed(tmp_path: Path) -> None:
+    for name in ("root.crt", "root.key", "roots.PEM", ".hidden.crt"):
+        (tmp_path / name).touch()
+    (tmp_path / "rooted").mkdir()
+    names = [Path(found).name for found in beginning(f"{tmp_path}/ro", CERTIFICATE_SUFFIXES)]
+    assert names == ["root.crt", "roots.PEM", "rooted"]
+    assert beginning(f"{tmp_path}/", KEY_SUFFIXES) == [f"{tmp_path}/root.key", f"{tmp_path}/rooted/"]
+    for nothing in ("", "~", "relative/ro", f"{tmp_path}/gone/x", "/\0/x", "~nobody-here/x"):
+        assert beginning(nothing, KEY_SUFFIXES) == []
+
+
+def test_completion_comes_with_typing(person: Person, hospital: Authority) -> None:
+    person.choose("trusted")
+    typed = f"{hospital.folder}/ro"
+    person.trusted.heard({"type": "input", "key": "add", "text": typed})
+    person.until(lambda: f'<option value="{hospital.root}">' in person.trusted.foot.html)
+
+
+def test_no_widget_state_holds_a_key_or_a_password(
+    person: Person, hospital: Authority, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """After an error, an inner and an outer OK, and CANCEL."""
+    good = hospital.issue("pacs")
+    certificate, locked = files(Authority.create(tmp_path / "second"), tmp_path)[
+        "Private key needs a password"
+    ]
+    password = tmp_path / "secret"
+    password.write_text(PASSWORD)
+    person.panel.form.fields["key_password_file"].put(str(password))
+    person.choose("certificate")
+    person.upload(person.identity, "certificate", "wrong.crt", good.private_key.read_bytes())
+    person.upload(person.identity, "private_key", "locked.key", Path(str(locked)).read_bytes())
+    person.upload(person.identity, "certificate", "pacs.crt", Path(str(certificate)).read_bytes())
+    person.until(lambda: "pacs, pacskit" in person.identity.middle.html)
+    person.click(person.identity, "ok:")
+    person.until(lambda: not person.identity.is_open)
+    person.press("ok")
+    person.press("cancel")
+    state = str(w.Widget.get_manager_state()) + caplog.text + repr(vars(person.identity))
+    assert "pk-services" in state
+    secrets = [PASSWORD, "PRIVATE KEY"]
+    for key in (good.private_key, Path(str(locked))):
+        secrets += [line for line in key.read_text().splitlines() if "KEY" not in line and len(line) > 20]
+    for secret in secrets:
+        assert secret not in state
+
+
+def test_a_front_end_without_anywidget_is_told_what_to_do_instead(person: Person) -> None:
+    person.station.services._redraw(frozenset({"fallback", "check"}))
+    summary = person.chooser("trusted")._summary
+    assert "CHOOSE needs anywidget" in summary.html
+    assert summary.widget.children[0].value == summary.html
