@@ -30,7 +30,7 @@ from pacskit.errors import Refused
 from pacskit.events import EventBus, InstanceSetAside, InstanceStored, StudiesChanged
 
 STATUS_OTHER_CONTENT = 0xC001
-KNOWN_FOLDERS = 10_000
+KNOWN_FOLDERS = 1_000
 ATTEMPTS = 3
 """To rename into a folder that a deletion may take away at the same moment."""
 

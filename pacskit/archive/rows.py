@@ -24,7 +24,7 @@ from pacskit.archive.header import INSTANCE_KEYWORDS, Header
 from pacskit.archive.identity import Identity, identity, patient_key
 from pacskit.archive.levels import PATIENT, SERIES, STUDY, Count, Level, attributes
 
-KNOWN = 20_000
+KNOWN = 2_000
 """Patients, studies and series whose counts are remembered between batches."""
 MANY = 32
 """Rows of one INSERT: each statement lets go of the GIL and has to get it back."""

@@ -46,6 +46,12 @@ class HeldField(Field):
     def fix(self, fixed: bool) -> None:
         self.fixed = fixed
 
+    def tell(self, error: str, note: str) -> None:
+        """The other row, whose dialog chooses this one, says where it comes from."""
+        quiet = "pk-quiet" in note and not self.fixed
+        named = f"{words.text(self.title)}: {note}" if note and not quiet else ""
+        super().tell(f"{self.title}: {error}" if error else "", named)
+
     def _make(self, annotation: Any) -> Any:
         return w.Label()
 
@@ -73,6 +79,9 @@ class ChooserField(HeldField):
     @property
     def carriers(self) -> tuple[Carrier, ...]:
         return (self._summary,)
+
+    def tell(self, error: str, note: str) -> None:
+        Field.tell(self, error, note)
 
     def shown(self, value: Any) -> str:
         return self.dialog.in_words(value) if self.dialog else ""

@@ -77,9 +77,8 @@ def _scanner(slot: Any, own: x509.Certificate | None) -> str:
         left = (own.not_valid_after_utc - now_utc()).days
         until = f"{own.not_valid_after_utc:%Y-%m-%d}"
         told = f"until {until}, {words.count(left, 'day')} left" if left >= 0 else f"▲ expired on {until}"
-        entries.append(
-            ("Our certificate", f"{words.text(told)}<br>SHA-256 {listener_facts.copied(fingerprint(own))}")
-        )
+        printed = f'SHA-256 <span class="pk-small">{listener_facts.copied(fingerprint(own))}</span>'
+        entries.append(("Our certificate", f"{words.text(told)}<br>{printed}"))
     told = ""
     if profile.warning:
         told += f'<p class="pk-loud" role="alert"><b>▲ {words.text(profile.warning)}.</b></p>'

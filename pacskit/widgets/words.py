@@ -57,6 +57,6 @@ def time_of(value: Any) -> str:
 
 
 def count(number: int, what: str) -> str:
-    """`1 image`, `1,200 images`, `3 studies`."""
-    several = f"{what[:-1]}ies" if what.endswith("y") else f"{what}s"
+    """`1 image`, `1,200 images`, `3 studies`, `9 days`."""
+    several = f"{what[:-1]}ies" if what.endswith("y") and what[-2] not in "aeiou" else f"{what}s"
     return f"{number:,} {what if number == 1 else several}"

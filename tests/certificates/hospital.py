@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from pacskit.certificates import Authority, Handshakes, Identity, IdentityState, RevocationLists, TrustedList
@@ -24,6 +24,29 @@ class Lab:
     server: Issued
     clients: dict[str, Issued | None]
     revocation: Path
+
+    @classmethod
+    def create(cls, folder: Path) -> Lab:
+        """Below that folder."""
+        ours = Authority.create(folder / "ours", name="Hospital Root")
+        other = Authority.create(folder / "other", name="Other Root")
+        ward = Authority.create(folder / "ward", name="Ward CA", parent=ours)
+        old = Authority.create(folder / "old", name="Hospital Root", start=LONG_AGO)
+        later = datetime.now(UTC) + timedelta(days=9)
+        clients: dict[str, Issued | None] = {
+            "none": None,
+            "right": ours.issue("ct-scanner", use="client"),
+            "wrong root": other.issue("stranger", use="client"),
+            "expired": ours.issue("old-scanner", use="client", start=LONG_AGO, days=30),
+            "not yet valid": ours.issue("new-scanner", use="client", start=later),
+            "revoked": ours.issue("stolen-scanner", use="client"),
+            "wrong use": ours.issue("web-server", use="server"),
+            "right, by intermediate": ward.issue("ward-scanner", use="client"),
+            "same name, other key": old.issue("imposter", use="client"),
+        }
+        stolen = clients["revoked"]
+        assert stolen
+        return cls(ours, other, ward, ours.issue("pacs"), clients, ours.revoke(stolen.certificate))
 
     @property
     def identity(self) -> IdentityState:

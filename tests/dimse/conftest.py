@@ -18,7 +18,10 @@ from pacskit.events import EventBus
 from pacskit.peers import PeerAddress
 from pacskit.settings import ArchiveSettings, ListenerSettings
 from pacskit.station import ArchiveStore
+from tests.dimse.secured import lab, secured
 from tests.dimse.workers import HERE, Open, workers_left
+
+__all__ = ["dcmtk", "events", "lab", "secured", "start", "station", "storescp"]
 
 
 @pytest.fixture
