@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from pathlib import Path
 
 PACKAGE_OF = {
     **dict.fromkeys(
@@ -35,9 +36,12 @@ PACKAGE_OF = {
     "chromium": "chromium",
     "strace": "strace",
     "openssl": "openssl",
+    "sslyze": "sslyze",
 }
 # Debian puts daemons where only root looks.
-SEARCHED = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"))
+OWN = Path(__file__).resolve().parent.parent / ".venv" / "sslyze" / "bin"
+"""What tools/peers.py puts into an environment of its own."""
+SEARCHED = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin", str(OWN)))
 
 
 def find_peer(name: str) -> str | None:
@@ -51,4 +55,4 @@ def why_missing(name: str) -> str | None:
     """None where the program is there, else the sentence to skip or fail with."""
     if find_peer(name):
         return None
-    return f"{name} is missing: install the package {PACKAGE_OF[name]} (as root: python3 tools/peers.py)"
+    return f"{name} is missing: install the package {PACKAGE_OF[name]} (python3 tools/peers.py, as root)"

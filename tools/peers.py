@@ -1,4 +1,5 @@
-"""Installs the outside programs the tests talk to: the Debian packages of binder/apt.txt and tests/apt.txt.
+"""Installs the outside programs the tests talk to: the Debian packages of binder/apt.txt and tests/apt.txt,
+and sslyze into `.venv/sslyze`, by requirements/sslyze.txt (its licence and its pins do not fit ours).
 
 As root on Debian or Ubuntu it installs what is missing, without starting any daemon; elsewhere one line names
 what is skipped. Never fails: a test whose program is missing says so itself (tests/peers.py). Stdlib only.
@@ -16,7 +17,45 @@ ROOT = Path(__file__).resolve().parent.parent
 LISTS = (ROOT / "binder" / "apt.txt", ROOT / "tests" / "apt.txt")
 
 
+SSLYZE = ROOT / ".venv" / "sslyze"
+PINS = ROOT / "requirements" / "sslyze.txt"
+
+
 def main() -> int:
+    if problem := sslyze():
+        _say(f"sslyze cannot be had, tests needing it are skipped: {problem}")
+    return debian()
+
+
+def sslyze() -> str:
+    """Makes its environment, where it is not there by these pins; an empty string, or why that failed."""
+    stamp, pins = SSLYZE / "pins.txt", PINS.read_text(encoding="utf-8")
+    if stamp.is_file() and stamp.read_text(encoding="utf-8") == pins:
+        return ""
+    _say("installing sslyze")
+    shutil.rmtree(SSLYZE, ignore_errors=True)
+    pip = [
+        str(SSLYZE / "bin" / "python"),
+        "-m",
+        "pip",
+        "--disable-pip-version-check",
+        "--no-input",
+        "install",
+    ]
+    how = ["--quiet", "--retries=2", "--no-deps", "--requirement", str(PINS)]
+    for command in ([sys.executable, "-m", "venv", str(SSLYZE)], [*pip, *how]):
+        run = subprocess.run(
+            command, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        if run.returncode:
+            shutil.rmtree(SSLYZE, ignore_errors=True)
+            said = run.stdout.strip().splitlines()
+            return said[-1] if said else f"{command[0]} ended with {run.returncode}"
+    stamp.write_text(pins, encoding="utf-8")
+    return ""
+
+
+def debian() -> int:
     missing = missing_packages(packages())
     if not missing:
         return 0

@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import itertools
 import socket
+import ssl
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from pacskit.certificates import Handshakes, PeerRefused
 from pacskit.dimse.command import Command, decode, echo_rq, store_rq
 from pacskit.dimse.storage_classes import EXPLICIT_LE, IMPLICIT_LE, VERIFICATION, name_of
+from pacskit.dimse.tls_stream import TlsStream
 from pacskit.dimse.upper.connection import Connection
 from pacskit.dimse.upper.errors import ProtocolError
 from pacskit.dimse.upper.negotiation import abort_reason, reject_reason
@@ -26,7 +29,7 @@ from pacskit.dimse.upper.pdu import (
 from pacskit.errors import AssociationError, AssociationRejected
 from pacskit.imaging.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from pacskit.peers import PeerAddress
-from pacskit.system.sockets import no_delay, quick_ack, receive_timeout, send_buffers
+from pacskit.system.sockets import hang_up, no_delay, quick_ack, receive_timeout, send_buffers
 
 Context = tuple[str, tuple[str, ...]]
 """An abstract syntax with the transfer syntaxes proposed for it."""
@@ -60,13 +63,17 @@ class ClientAssociation:
         *,
         calling_ae: str = "PACSKIT",
         timeout: float = 30.0,
+        tls: Handshakes | None = None,
     ) -> None:
-        """Connect and negotiate. Raises AssociationRejected, AssociationError with the reason in words."""
+        """Connect and negotiate, over TLS by the rules of `tls` (`Handshakes.client(...)`).
+
+        Raises AssociationRejected, AssociationError with the reason in words.
+        """
         if not 1 <= len(contexts) <= MOST_CONTEXTS:
             raise ValueError(
                 f"an association has 1 to {MOST_CONTEXTS} presentation contexts, not {len(contexts)}"
             )
-        self.peer, self._timeout = peer, timeout
+        self.peer, self._timeout, self._tls = peer, timeout, tls
         self._messages = itertools.cycle(range(1, 65536))
         self._connection = Connection("requestor", maximum_length=LONGEST_PDU)
         try:
@@ -77,8 +84,10 @@ class ClientAssociation:
                 "Is the address right, is the service on, does a firewall stand between?"
             ) from error
         try:
-            receive_timeout(self._sock, timeout)
             no_delay(self._sock)
+            self._stream = self._secured(tls) if tls is not None else self._sock
+            if tls is None:
+                receive_timeout(self._sock, timeout)
             request = AssociateRequest(
                 called_ae_title=peer.ae_title,
                 calling_ae_title=calling_ae,
@@ -108,6 +117,17 @@ class ClientAssociation:
             (context.abstract_syntax, context.transfer_syntax): number
             for number, context in self._connection.contexts.items()
         }
+
+    def _secured(self, tls: Handshakes) -> TlsStream:
+        """Shake hands. Raises AssociationError."""
+        sock = self._sock = tls.wrap(self._sock, self.peer.host)
+        try:
+            sock.settimeout(self._timeout)
+            sock.do_handshake()
+            tls.admit(sock)
+        except (OSError, PeerRefused) as error:
+            raise AssociationError(f"{self.peer}: {tls.explain(error, sock)}") from error
+        return TlsStream(sock, self._timeout)
 
     def echo(self) -> Response:
         """C-ECHO (PS3.7 9.1.5). Raises AssociationError where Verification was not accepted."""
@@ -164,13 +184,13 @@ class ClientAssociation:
         except AssociationError:
             pass  # the peer has gone: the association is over, which is what was wanted
         finally:
-            self._sock.close()
+            hang_up(self._sock)
 
     def abort(self) -> None:
         """A-ABORT (PS3.8 7.3) and close."""
         with contextlib.suppress(OSError):
-            self._sock.sendall(self._connection.abort(0, 0))
-        self._sock.close()
+            self._stream.sendall(self._connection.abort(0, 0))
+        hang_up(self._sock)
 
     def __enter__(self) -> ClientAssociation:
         return self
@@ -194,15 +214,21 @@ class ClientAssociation:
 
     def _send(self, buffers: list[bytes | memoryview]) -> None:
         try:
-            send_buffers(self._sock, buffers)
+            send_buffers(self._stream, buffers)
         except OSError as error:
-            raise AssociationError(f"the association with {self.peer} was lost: {_words(error)}") from error
+            raise self._lost(error) from error
+
+    def _lost(self, error: OSError) -> AssociationError:
+        if self._tls is not None and isinstance(error, ssl.SSLError | ConnectionResetError):
+            # with TLS 1.3 a server refuses our certificate when the handshake is over for us
+            return AssociationError(f"{self.peer}: {self._tls.explain(error)}")
+        return AssociationError(f"the association with {self.peer} was lost: {error.strerror or str(error)}")
 
     def _next(self) -> object:
         connection = self._connection
         try:
             while (event := connection.next_event()) is None:
-                count = self._sock.recv_into(connection.get_buffer())
+                count = self._stream.recv_into(connection.get_buffer())
                 if not count:
                     raise AssociationError(f"{self.peer} closed the connection")
                 quick_ack(self._sock)
@@ -210,7 +236,7 @@ class ClientAssociation:
         except (BlockingIOError, TimeoutError) as error:
             raise AssociationError(f"{self.peer} did not answer for {self._timeout:g} s") from error
         except OSError as error:
-            raise AssociationError(f"the association with {self.peer} was lost: {_words(error)}") from error
+            raise self._lost(error) from error
         except ProtocolError as error:
             self.abort()
             raise AssociationError(f"{self.peer} does not keep to DICOM: {error}") from error
@@ -220,12 +246,14 @@ class ClientAssociation:
         return event
 
 
-def _words(error: OSError) -> str:
-    return error.strerror or str(error)
-
-
-def echo(peer: PeerAddress, *, calling_ae: str = "PACSKIT", timeout: float = 30.0) -> Response:
+def echo(
+    peer: PeerAddress,
+    *,
+    calling_ae: str = "PACSKIT",
+    timeout: float = 30.0,
+    tls: Handshakes | None = None,
+) -> Response:
     """One association with one C-ECHO."""
     contexts: list[Context] = [(VERIFICATION, (EXPLICIT_LE, IMPLICIT_LE))]
-    with ClientAssociation(peer, contexts, calling_ae=calling_ae, timeout=timeout) as association:
+    with ClientAssociation(peer, contexts, calling_ae=calling_ae, timeout=timeout, tls=tls) as association:
         return association.echo()

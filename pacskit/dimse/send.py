@@ -17,6 +17,7 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 from pydicom.uid import UID
 
+from pacskit.certificates import Handshakes
 from pacskit.dimse.client import MOST_CONTEXTS, ClientAssociation, Context, Response
 from pacskit.dimse.storage_classes import EXPLICIT_LE, IMPLICIT_LE, name_of
 from pacskit.errors import AssociationError, PacskitError, PixelError
@@ -170,6 +171,7 @@ def send(
     calling_ae: str = "PACSKIT",
     progress: Callable[[SendReport], None] | None = None,
     timeout: float = 60.0,
+    tls: Handshakes | None = None,
 ) -> SendReport:
     """Send instances, one association after the other. Raises AssociationError when the peer can't be had.
 
@@ -178,7 +180,9 @@ def send(
     report = SendReport()
     began = time.monotonic()
     for contexts, group in associations(instances):
-        with ClientAssociation(peer, contexts, calling_ae=calling_ae, timeout=timeout) as association:
+        with ClientAssociation(
+            peer, contexts, calling_ae=calling_ae, timeout=timeout, tls=tls
+        ) as association:
             _send_group(association, group, report, began, progress)
     report.seconds = time.monotonic() - began
     return report

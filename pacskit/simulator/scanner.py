@@ -8,6 +8,7 @@ import sys
 import time
 from typing import Literal
 
+from pacskit.certificates import Handshakes
 from pacskit.dimse.client import Response, echo
 from pacskit.dimse.send import InMemory, SendReport, send
 from pacskit.errors import ServiceError
@@ -21,11 +22,18 @@ Kind = Literal["ct", "mr", "us"]
 class Scanner:
     """A simulated scanner that knows one station.
 
-    `target`: a Station, `AET@HOST:PORT`, or a PeerAddress.
+    `target`: a Station, `AET@HOST:PORT`, or a PeerAddress. With `tls` (`Handshakes.client(...)`) it calls
+    the station's Secure DICOM Listener.
     """
 
-    def __init__(self, target: Station | PeerAddress | str, *, ae_title: str = "SCANNER") -> None:
-        self._target = target
+    def __init__(
+        self,
+        target: Station | PeerAddress | str,
+        *,
+        ae_title: str = "SCANNER",
+        tls: Handshakes | None = None,
+    ) -> None:
+        self._target, self._tls = target, tls
         self.ae_title = ae_title
         self._numbers = itertools.count(1)
 
@@ -36,15 +44,19 @@ class Scanner:
             return self._target
         if isinstance(self._target, str):
             return PeerAddress.parse(self._target)
-        status = self._target.listener.status
+        slot, name = self._target.listener, "DICOM Listener is not running: station.listener.start()"
+        if self._tls is not None:
+            slot = self._target.secure_listener
+            name = "Secure DICOM Listener is not running: station.secure_listener.start()"
+        status = slot.status
         if not status.running:
-            raise ServiceError("the station's DICOM Listener is not running: station.listener.start()")
+            raise ServiceError(f"the station's {name}")
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(status.host, status.host)
-        return PeerAddress(self._target.settings.listener.ae_title, host, status.port)
+        return PeerAddress(slot.settings.ae_title, host, status.port)
 
     def echo(self) -> Response:
         """C-ECHO: is the station there, and does it know us? Raises AssociationError with the reason."""
-        return echo(self.peer, calling_ae=self.ae_title)
+        return echo(self.peer, calling_ae=self.ae_title, tls=self._tls)
 
     def send(self, kind: Kind = "ct", *, progress: bool = True, **options: object) -> SendReport:
         """Acquire one phantom study (`ct`, `mr` or `us`) and send it; `options` go to the phantom.
@@ -62,6 +74,7 @@ class Scanner:
             (InMemory.of(dataset) for dataset in datasets),
             calling_ae=self.ae_title,
             progress=line.show if line else None,
+            tls=self._tls,
         )
         if line:
             line.end(report)

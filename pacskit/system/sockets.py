@@ -8,11 +8,18 @@ import socket
 import ssl
 import struct
 import sys
+from typing import Protocol
 
 TCP_QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 SO_EXCLUSIVEADDRUSE: int | None = getattr(socket, "SO_EXCLUSIVEADDRUSE", None)
 BACKLOG = 1024
 """Connections the system keeps for us until we take them."""
+
+
+class Stream(Protocol):
+    """What a socket may be hidden behind."""
+
+    def sendall(self, data: bytes) -> None: ...
 
 
 def listen(host: str, port: int, backlog: int = BACKLOG) -> socket.socket:
@@ -97,9 +104,9 @@ def hang_up(sock: socket.socket) -> None:
     sock.close()
 
 
-def send_buffers(sock: socket.socket, buffers: list[bytes | memoryview]) -> None:
+def send_buffers(sock: socket.socket | Stream, buffers: list[bytes | memoryview]) -> None:
     """Send them all, in one system call where the system has gathering writes."""
-    if not hasattr(sock, "sendmsg"):
+    if not isinstance(sock, socket.socket) or not hasattr(sock, "sendmsg"):
         sock.sendall(b"".join(buffers))
         return
     left = buffers

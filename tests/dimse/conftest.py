@@ -13,7 +13,8 @@ import pytest
 
 import pacskit
 from pacskit.archive import Archive
-from pacskit.dimse.listener import DicomListener, ListenerSlot
+from pacskit.dimse.listener import DicomListener
+from pacskit.dimse.slot import ListenerSlot
 from pacskit.events import EventBus
 from pacskit.peers import PeerAddress
 from pacskit.settings import ArchiveSettings, ListenerSettings

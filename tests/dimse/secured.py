@@ -6,9 +6,8 @@ import socket
 import ssl
 import struct
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -53,23 +52,15 @@ def store_begins(length: int, sent: bytes) -> bytes:
     return first + struct.pack(">BBLLBB", 4, 0, length + 6, length + 2, 1, 2) + sent
 
 
-@dataclass(frozen=True)
-class Secured:
-    """A station whose Secure DICOM Listener runs, and how peers call it."""
+class Callers:
+    """Peers that call a Secure DICOM Listener of this computer."""
 
-    station: pacskit.Station
-    lab: Lab
-
-    @property
-    def slot(self) -> Any:
-        return self.station.secure_listener
+    def __init__(self, lab: Lab, port: Callable[[], int]) -> None:
+        self.lab, self._port = lab, port
 
     @property
     def port(self) -> int:
-        return int(self.slot.status.port)
-
-    def change(self, **values: Any) -> None:
-        self.station.apply({"secure_listener": values})
+        return self._port()
 
     def dcmtk(
         self,
@@ -154,7 +145,22 @@ class Secured:
         ):
             yield secure
 
+
+class Secured(Callers):
+    """A station whose Secure DICOM Listener runs, and how peers call it."""
+
+    def __init__(self, station: pacskit.Station, lab: Lab) -> None:
+        super().__init__(lab, lambda: station.secure_listener.status.port)
+        self.station, self.slot = station, station.secure_listener
+
+    def change(self, **values: Any) -> None:
+        self.station.apply({"secure_listener": values})
+
     def reasons(self) -> list[str]:
+        """Why connections were refused, the last one first; those that came before this call are in it."""
+        association = self.pynetdicom(self.lab.clients["right"])  # one thread takes them in order
+        if association.is_established:
+            association.release()
         return [refusal.reason for refusal in self.slot.refusals()]
 
 

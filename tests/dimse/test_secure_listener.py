@@ -79,7 +79,8 @@ def test_pynetdicom_and_who_it_is(secured: Secured) -> None:
 def test_openssl_and_the_end_of_tls(secured: Secured) -> None:
     """Released, and then a close_notify: without one openssl tells of an unexpected end."""
     done = secured.openssl(secured.lab.clients["right"])
-    assert done.stdout.endswith(RELEASE_RP + b"closed\n"), done.stderr
+    assert RELEASE_RP in done.stdout, done.stderr
+    assert done.stdout.endswith(b"closed\n")
     assert done.returncode == 0
     assert b"unexpected eof" not in done.stderr
 

@@ -19,8 +19,9 @@ from pydicom.uid import generate_uid
 
 from pacskit.archive import Archive
 from pacskit.dimse.client import ClientAssociation, echo
-from pacskit.dimse.listener import GRACE, DicomListener, ListenerSlot
+from pacskit.dimse.listener import GRACE, DicomListener
 from pacskit.dimse.send import InMemory, SendReport, send
+from pacskit.dimse.slot import ListenerSlot
 from pacskit.dimse.storage_classes import EXPLICIT_LE
 from pacskit.errors import AssociationError, AssociationRejected, PortTaken
 from pacskit.events import AssociationClosed, AssociationOpened, AssociationRefused, EventBus

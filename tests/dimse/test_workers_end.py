@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from pacskit.dimse.client import ClientAssociation
-from pacskit.dimse.listener import ListenerSlot
+from pacskit.dimse.slot import ListenerSlot
 from pacskit.dimse.storage_classes import EXPLICIT_LE
 from pacskit.dimse.workers import pool
 from pacskit.errors import AssociationError, AssociationRejected

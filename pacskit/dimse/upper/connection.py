@@ -59,6 +59,12 @@ _NAMES = {
     7: "A-ABORT",
 }
 
+_SPOKEN = {
+    0x16: "the peer speaks TLS, it has to call the Secure DICOM Listener's port",
+    **dict.fromkeys(b"GP", "the peer speaks HTTP, as a web browser does"),
+}
+"""By the first byte of what came instead of a PDU."""
+
 
 class Connection:
     """The upper layer of one connection that is open, as its acceptor or its requestor.
@@ -190,7 +196,8 @@ class Connection:
     def _pdu(self, kind: int, length: int, available: int) -> AnyEvent | None:
         """A PDU that is read whole. None: it has not arrived yet, or will be skipped."""
         if kind not in _RECEIVED:
-            raise self._fail(UNRECOGNIZED_PDU, f"{kind:02X}H is no type of PDU; does the peer speak DICOM?")
+            spoken = _SPOKEN.get(kind, "does the peer speak DICOM?")
+            raise self._fail(UNRECOGNIZED_PDU, f"{kind:02X}H is no type of PDU: {spoken}")
         action = self._expect(kind, _RECEIVED[kind])
         if action is Action.AA_6:
             self._start += 6
