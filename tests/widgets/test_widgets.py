@@ -84,6 +84,21 @@ def test_the_quick_start_runs_from_top_to_bottom() -> None:
         assert secret not in saved
 
 
+def test_the_notebook_on_tls_runs_from_top_to_bottom() -> None:
+    notebook = nbformat.read(ROOT / "notebooks" / "05-tls-and-certificates.ipynb", as_version=4)
+    NotebookClient(notebook, timeout=120, kernel_name="python3", store_widget_state=True).execute()
+    saved = nbformat.writes(notebook)
+    for sentence in (
+        "no certificate: PACSKIT_TLS@127.0.0.1",
+        "the server wants a certificate of ours",
+        "is signed by Another hospital, which is not on the trusted list",
+        "verified: reading-room, pacskit teaching authority",
+    ):
+        assert sentence in saved
+    for secret in ("PRIVATE KEY", "PHANTOM-CT"):
+        assert secret not in saved
+
+
 def test_a_move_during_a_redraw_is_not_lost() -> None:
     """The person's move comes in another thread than the redraw that goes on."""
     asked: list[bool] = []
