@@ -35,7 +35,6 @@ ATTEMPTS = 3
 """To rename into a folder that a deletion may take away at the same moment."""
 
 Policy = Literal["aside", "first", "replace"]
-_Rename = Callable[[str, str], None]
 
 
 class _Claim:
@@ -219,7 +218,7 @@ class Keeper:
         try:
             if self._safe:
                 system.sync_data(arrived.descriptor)
-            self._place(arrived.part, f"{self._path}/{relative}", system.rename_new, close)
+            self._place(arrived.part, f"{self._path}/{relative}", close)
             self._put(Row(header, relative, arrived.size))
         finally:
             self._marks.end(mark)
@@ -239,7 +238,7 @@ class Keeper:
             forget_sums(self._folder, {there, relative})
             left = self._leave(there, verdict)
             try:
-                self._place(arrived.part, f"{self._path}/{relative}", os.rename, close)
+                self._place(arrived.part, f"{self._path}/{relative}", close)
                 self._put(Row(header, relative, arrived.size), instead=True)
             except BaseException:
                 if left is not None:
@@ -281,16 +280,16 @@ class Keeper:
             system.sync_folder(target.parent)
         return target
 
-    def _place(self, part: str, target: str, rename: _Rename, close: Callable[[], None]) -> None:
-        """Raises OSError; then the file is not there."""
+    def _place(self, part: str, target: str, close: Callable[[], None]) -> None:
+        """Never in the place of another. Raises OSError; then the file is not there."""
         if system.CLOSE_TO_RENAME:
-            if rename is not os.rename and os.path.exists(target):
+            if os.path.exists(target):
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target)
             close()
         series = target.rpartition("/")[0]
         for attempt in range(ATTEMPTS):
             try:
-                return self._rename(part, target, series, rename)
+                return self._rename(part, target, series)
             except FileNotFoundError:
                 with self._lock:
                     self._synced.discard(series)
@@ -299,9 +298,9 @@ class Keeper:
                 make_folders(Path(series), self._folder / STUDIES, self._safe)
         raise AssertionError
 
-    def _rename(self, part: str, target: str, series: str, rename: _Rename) -> None:
+    def _rename(self, part: str, target: str, series: str) -> None:
         if not self._safe:
-            rename(part, target)
+            system.rename_new(part, target)
             return
         if series not in self._synced:
             folder = Path(series)
@@ -309,7 +308,7 @@ class Keeper:
             # also where another thread made them: its sync may still be under way
             system.sync_folder(folder.parent.parent)
             system.sync_folder(folder.parent)
-        rename(part, target)
+        system.rename_new(part, target)
         try:
             system.sync_folder(series)
         except OSError:
