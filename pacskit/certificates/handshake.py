@@ -113,6 +113,15 @@ class Handshakes:
     def verifies(self) -> bool:
         return self.context.verify_mode is ssl.CERT_REQUIRED
 
+    def judges_as(self, other: Handshakes) -> bool:
+        """Whether both admit the same peers: only our own certificate may differ."""
+        return (self.verifies, self.profile, self.trusted, self.revoked) == (
+            other.verifies,
+            other.profile,
+            other.trusted,
+            other.revoked,
+        )
+
     def wrap(self, sock: socket.socket, server_hostname: str | None = None) -> ssl.SSLSocket:
         """The socket with TLS on it; nothing is sent or read before `do_handshake`."""
         return self.context.wrap_socket(

@@ -77,7 +77,10 @@ def _take(context: ssl.SSLContext, identity: IdentityState, profile: ProfileName
     password = secrets.token_hex(32).encode()
     content = identity.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(password))
     content += b"".join(certificate.public_bytes(Encoding.PEM) for certificate in identity.chain)
-    descriptor, name = tempfile.mkstemp(prefix="pacskit-", suffix=".pem")
+    try:
+        descriptor, name = tempfile.mkstemp(prefix="pacskit-", suffix=".pem")
+    except OSError as error:
+        raise CertificateError(f"No temporary file for the certificate: {error.strerror}") from error
     try:
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(content)

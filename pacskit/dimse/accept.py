@@ -31,6 +31,12 @@ from pacskit.system.sockets import BACKLOG, no_delay, shut
 
 log = logging.getLogger(__name__)
 
+HOLDS_UP = 0.5
+"""Seconds one connection may keep the thread busy; then it is cut. A flood of TLS 1.3's KeyUpdate keeps
+OpenSSL in one and the same read."""
+A_MINUTE = 60.0
+"""How often it is told that no descriptor is left."""
+
 Decide = Callable[[socket.socket, Connection, AssociateRequest, str, Secured | None], bytes | None]
 """Takes over an asked-for association (None), or gives the A-ASSOCIATE-RJ to send."""
 
@@ -68,18 +74,30 @@ class Acceptor:
         self._selector.register(sock, selectors.EVENT_READ)
         self._selector.register(self._woken, selectors.EVENT_READ)
         self._thread = threading.Thread(target=self._run, name="pacskit-accept", daemon=True)
+        self._reading: tuple[socket.socket, float] | None = None
+        """What the thread reads now, and since when."""
+        self._all_done = threading.Event()
+        self._told_full = -math.inf
 
     def start(self) -> None:
         """Raises RuntimeError, with all closed, where the system has no thread left."""
         try:
             self._thread.start()
+            if self._rules.handshakes is not None:
+                threading.Thread(target=self._guard, name="pacskit-guard", daemon=True).start()
         except RuntimeError:
-            self._end()
+            if self._thread.ident is None:
+                self._end()
+            else:
+                self.close()
             raise
 
-    def change(self, rules: Rules) -> None:
-        """Go by other rules, also with connections that are open but have not yet asked for anything."""
-        self._order(lambda: setattr(self, "_rules", rules))
+    def change(self, rules: Rules, still: Callable[[], bool] = lambda: True) -> None:
+        """Go by other rules, also with connections that are open but have not yet asked for anything.
+
+        `still`: asked in the thread whether that is still wanted.
+        """
+        self._order(lambda: setattr(self, "_rules", rules) if still() else None)
 
     def retire(self, grace: float) -> None:
         """Let go of the port. Who is connected by now has `grace` seconds left to ask for an association."""
@@ -156,7 +174,14 @@ class Acceptor:
             while self._obey():
                 self._turn()
         finally:
+            self._all_done.set()
             self._end()
+
+    def _guard(self) -> None:
+        """Cut off whoever holds the thread up, so that others and `close()` get their turn."""
+        while not self._all_done.wait(HOLDS_UP / 2):
+            if (reading := self._reading) is not None and time.monotonic() > reading[1] + HOLDS_UP:
+                shut(reading[0], socket.SHUT_RDWR)
 
     def _turn(self) -> None:
         for key, _ in self._selector.select(self._until_next_deadline()):
@@ -167,8 +192,10 @@ class Acceptor:
                     self._accept()
                 elif key.data in self._waiting:
                     self._read(key.data)
-            except Exception:  # one connection must not end the thread that serves all
+            except Exception:  # one connection must not end the thread that serves all, nor come again
                 log.exception("a connection could not be taken")
+                if key.data in self._waiting:
+                    self._drop(key.data, "was cut off by a fault of pacskit: the log says more")
         self._expire()
 
     def _deadline(self, waiting: Waiting) -> float:
@@ -214,7 +241,9 @@ class Acceptor:
         except ConnectionAbortedError:
             return True
         except OSError as error:  # out of file descriptors: make room, or the selector would spin
-            log.warning("a connection cannot be taken: %s", error)
+            if time.monotonic() > self._told_full + A_MINUTE:
+                self._told_full = time.monotonic()
+                log.warning("a connection cannot be taken: %s (told once a minute)", error)
             if self._waiting:
                 self._drop(next(iter(self._waiting)), "the computer is out of file descriptors")
             else:
@@ -238,7 +267,13 @@ class Acceptor:
                 if not socket.socket.recv(waiting.sock, 65536):  # what is beneath TLS
                     self._drop(waiting, "")
                 return
-            event = waiting.advance()
+            if waiting.handshakes is not None and not waiting.begun:
+                waiting.handshakes = self._rules.handshakes  # the newest, for who has only connected so far
+            self._reading = (waiting.sock, time.monotonic())
+            try:
+                event = waiting.advance()
+            finally:
+                self._reading = None
         except NOT_YET as error:
             if waiting.handshakes is not None:
                 wants_write = isinstance(error, ssl.SSLWantWriteError)
@@ -256,7 +291,11 @@ class Acceptor:
         except OSError as error:
             self._drop(waiting, waiting.why(error))
             return
-        if isinstance(event, AssociateRequest):
+        if isinstance(event, AssociateRequest) and not self._still_holds(waiting):
+            self._refuse(waiting, b"")
+            reason = "shook hands by rules that have changed meanwhile: it has to begin again"
+            self._rules.unheard(waiting.address, reason)
+        elif isinstance(event, AssociateRequest):
             self._forget(waiting)
             connection, secured = waiting.connection, waiting.secured
             answer = self._rules.decide(waiting.sock, connection, event, waiting.address, secured)
@@ -269,11 +308,17 @@ class Acceptor:
         else:
             self._drop(waiting, "ended before it asked for an association")
 
+    def _still_holds(self, waiting: Waiting) -> bool:
+        """Whether who is trusted, and what is taken, is as it was at the handshake."""
+        before, now = waiting.handshakes, self._rules.handshakes
+        return before is None or now is None or before.judges_as(now)
+
     def _refuse(self, waiting: Waiting, answer: bytes) -> None:
         waiting.refused = True
         if answer:
             with contextlib.suppress(OSError):
                 waiting.sock.send(answer)
+        waiting.undress()
         shut(waiting.sock, socket.SHUT_WR)
 
     def _forget(self, waiting: Waiting) -> None:

@@ -219,6 +219,8 @@ class ClientAssociation:
             raise self._lost(error) from error
 
     def _lost(self, error: OSError) -> AssociationError:
+        if isinstance(error.__cause__, ssl.SSLError):
+            error = error.__cause__
         if self._tls is not None and isinstance(error, ssl.SSLError | ConnectionResetError):
             # with TLS 1.3 a server refuses our certificate when the handshake is over for us
             return AssociationError(f"{self.peer}: {self._tls.explain(error)}")

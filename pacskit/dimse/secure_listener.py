@@ -82,8 +82,8 @@ class SecureDicomListener(DicomListener):
             self.warn(NOBODY)
 
     def _renewed(self, handshakes: Handshakes) -> None:
-        if (acceptor := self._acceptor) is not None:
-            acceptor.change(self._rules())
+        if (acceptor := self._acceptor) is not None:  # not, where a newer listener has taken it over by then
+            acceptor.change(self._rules(), lambda: self._acceptor is acceptor)
 
     def _let_credentials_go(self) -> None:
         credentials, self._credentials = self._credentials, None

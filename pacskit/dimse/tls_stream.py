@@ -31,6 +31,8 @@ class TlsStream:
                 self._wait(writing=False)
             except ssl.SSLWantWriteError:  # the peer wants new keys (RFC 8446 4.6.3)
                 self._wait(writing=True)
+            except ssl.SSLError as error:
+                raise _broken(error) from error
             else:
                 if not got:  # said again at the next call
                     break
@@ -47,7 +49,14 @@ class TlsStream:
                 self._wait(writing=True)
             except ssl.SSLWantReadError:
                 self._wait(writing=False)
+            except ssl.SSLError as error:
+                raise _broken(error) from error
 
     def _wait(self, *, writing: bool) -> None:
         if not wait_for(self._sock, self._timeout, writing=writing):
             raise TimeoutError("timed out")
+
+
+def _broken(error: ssl.SSLError) -> ConnectionError:
+    """What OpenSSL says, as a sentence: an alert of the peer, a record that was changed on its way."""
+    return ConnectionError(f"TLS broke off: {(error.reason or 'without a reason').lower().replace('_', ' ')}")

@@ -36,6 +36,17 @@ class Waiting:
         self.refused = False
 
     @property
+    def begun(self) -> bool:
+        """Whether its handshake has begun."""
+        return isinstance(self.sock, ssl.SSLSocket)
+
+    def undress(self) -> None:
+        """Go on without TLS, and without the memory that OpenSSL has for it."""
+        if isinstance(self.sock, ssl.SSLSocket):
+            self.sock = socket.socket(fileno=self.sock.detach())
+            self.sock.setblocking(False)
+
+    @property
     def shaking(self) -> bool:
         """Whether it owes a handshake."""
         return self.handshakes is not None and self.secured is None
@@ -72,6 +83,8 @@ class Waiting:
             raise
         except (OSError, PeerRefused) as error:
             raise NotAdmitted(handshakes.explain(error, sock)) from None
+        except ValueError as error:  # OpenSSL is content with it
+            raise NotAdmitted(f"the client's certificate cannot be read: {error}") from None
         return True
 
     def why(self, error: OSError) -> str:

@@ -124,7 +124,7 @@ class Hooks:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
-                env={**os.environ, **variables},
+                env={**_without_secrets(os.environ), **variables},
             )
             if self._closed:
                 self._running.terminate()
@@ -150,3 +150,13 @@ def _told(hook: str, event: Event, skipped: int) -> Mapping[str, Any]:
         for name, value in fields.items()
     }
     return {"hook": hook, "event": type(event).__name__, **plain, "left_out": skipped}
+
+
+def _without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
+    """A command does not need the passwords that we are started with."""
+    secret = ("KEY_PASSWORD", "PASSWORD", "TOKEN")
+    return {
+        name: value
+        for name, value in environment.items()
+        if not (name.startswith("PACSKIT_") and name.endswith(secret))
+    }

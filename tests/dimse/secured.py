@@ -109,20 +109,21 @@ class Callers:
         )
 
     def openssl(
-        self, issued: Issued | None, *options: str | Path, send: bytes = b"", port: int = 0
+        self, issued: Issued | None, *options: str | Path, send: bytes = b"", commands: bool = False
     ) -> subprocess.CompletedProcess[bytes]:
-        """`s_client` that sends those bytes (an association that is released at once) and reads to the end."""
+        """`s_client` that sends those bytes (else an association that is released at once) and reads to the
+        end. `commands`: a line beginning with R is renegotiation, not data."""
         found = find_peer("openssl")
         assert found
         command = [
             found,
             "s_client",
             "-connect",
-            f"{HERE}:{port or self.port}",
+            f"{HERE}:{self.port}",
             "-CAfile",
             self.lab.ours.root,
         ]
-        command += ["-verify_return_error", "-ign_eof", "-nocommands"]
+        command += ["-verify_return_error", "-ign_eof", *["-nocommands"] * (not commands)]
         if issued is not None:
             command += ["-cert", issued.certificate, "-cert_chain", issued.certificate]
             command += ["-key", issued.private_key]

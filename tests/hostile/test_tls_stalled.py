@@ -158,7 +158,7 @@ def test_a_thousand_half_open_connections(tmp_path: Path, lab: Lab, monkeypatch:
     try:
         with Server() as server:
             server.serve(tmp_path / "a", durability="fast")
-            port = server._line()["port"]
+            port = server.peer.port
             process, callers = psutil.Process(server.pid), Callers(lab, lambda: port)
 
             def send() -> None:
