@@ -123,7 +123,7 @@ class Callers:
             "-CAfile",
             self.lab.ours.root,
         ]
-        command += ["-verify_return_error", "-ign_eof", *["-nocommands"] * (not commands)]
+        command += ["-verify_return_error", *["-ign_eof", "-nocommands"] * (not commands)]
         if issued is not None:
             command += ["-cert", issued.certificate, "-cert_chain", issued.certificate]
             command += ["-key", issued.private_key]

@@ -126,7 +126,7 @@ def test_no_more_wait_than_may(tmp_path: Path, lab: Lab) -> None:
     with running(tmp_path, lab, max_waiting=10) as secured, contextlib.ExitStack() as stack:
         socks = [stack.enter_context(only_hello(secured)) for _ in range(12)]
         assert secured.reasons() == ["was the oldest of too many that had not asked for an association"]
-        for sock in socks[:3]:
+        for sock in socks[:2]:
             sock.settimeout(PATIENCE)
             with contextlib.suppress(ConnectionError):
                 while sock.recv(65536):
@@ -196,7 +196,7 @@ def test_a_thousand_half_open_connections(tmp_path: Path, lab: Lab, monkeypatch:
                 for sock in socks:
                     sock.close()
                 left, left_threads, resident = measured(fds)
-                assert left <= fds
+                assert left <= fds + 2, "the index may have opened a reader more, of two files"
                 assert left_threads <= threads + 1
                 memory.append(resident)
             assert memory[-1] - memory[0] < GROWTH
