@@ -27,7 +27,7 @@ from pacskit.dimse.upper.connection import Connection
 from pacskit.dimse.upper.errors import ProtocolError
 from pacskit.dimse.upper.pdu import AssociateRequest
 from pacskit.dimse.waiting import NOT_YET, NotAdmitted, Waiting
-from pacskit.system.sockets import BACKLOG, no_delay, shut
+from pacskit.system.sockets import BACKLOG, close_notify, no_delay, shut
 
 log = logging.getLogger(__name__)
 
@@ -318,6 +318,7 @@ class Acceptor:
         if answer:
             with contextlib.suppress(OSError):
                 waiting.sock.send(answer)
+            close_notify(waiting.sock)
         waiting.undress()
         shut(waiting.sock, socket.SHUT_WR)
 

@@ -96,12 +96,17 @@ def shut(sock: socket.socket, how: int) -> None:
 
 
 def hang_up(sock: socket.socket) -> None:
-    """Close it; with TLS after a close_notify (RFC 8446 6.1), whose answer nobody waits for."""
+    """Close it; with TLS after a close_notify."""
+    close_notify(sock)
+    sock.close()
+
+
+def close_notify(sock: socket.socket) -> None:
+    """With TLS, say that nothing more comes (RFC 8446 6.1); nobody waits for the answer."""
     if isinstance(sock, ssl.SSLSocket):
         with contextlib.suppress(OSError, ValueError):
             sock.setblocking(False)
             sock.unwrap()
-    sock.close()
 
 
 def send_buffers(sock: socket.socket | Stream, buffers: list[bytes | memoryview]) -> None:

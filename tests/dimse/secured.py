@@ -109,31 +109,24 @@ class Callers:
         )
 
     def openssl(
-        self, issued: Issued | None, *options: str | Path, send: bytes = b"", commands: bool = False
+        self, issued: Issued | None, *options: str | Path, send: bytes = b""
     ) -> subprocess.CompletedProcess[bytes]:
-        """`s_client` that sends those bytes (else an association that is released at once) and reads to the
-        end. `commands`: a line beginning with R is renegotiation, not data."""
-        found = find_peer("openssl")
-        assert found
-        command = [
-            found,
-            "s_client",
-            "-connect",
-            f"{HERE}:{self.port}",
-            "-CAfile",
-            self.lab.ours.root,
-        ]
-        command += ["-verify_return_error", *["-ign_eof", "-nocommands"] * (not commands)]
-        if issued is not None:
-            command += ["-cert", issued.certificate, "-cert_chain", issued.certificate]
-            command += ["-key", issued.private_key]
+        """`s_client` that sends those bytes (else an association that is released at once), reads to the end."""
         return subprocess.run(
-            [*map(str, command), *map(str, options)],
+            self.openssl_command(issued, "-ign_eof", "-nocommands", *options),
             input=send or associate_rq(calling="OPENSSL") + RELEASE_RQ,
             capture_output=True,
             timeout=60,
             check=False,
         )
+
+    def openssl_command(self, issued: Issued | None, *options: str | Path) -> list[str]:
+        command: list[object] = [find_peer("openssl"), "s_client", "-connect", f"{HERE}:{self.port}"]
+        command += ["-CAfile", self.lab.ours.root, "-verify_return_error", *options]
+        if issued is not None:
+            command += ["-cert", issued.certificate, "-cert_chain", issued.certificate]
+            command += ["-key", issued.private_key]
+        return [*map(str, command)]
 
     @contextmanager
     def hand(self, kind: str = "right", **options: Any) -> Iterator[ssl.SSLSocket]:

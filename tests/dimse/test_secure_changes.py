@@ -101,7 +101,7 @@ def test_a_broken_certificate_leaves_the_old_one_serving(secured: Secured, tmp_p
             except OSError as error:
                 troubles.append(error)
 
-    caller = threading.Thread(target=call)
+    caller = threading.Thread(target=call, daemon=True)
     caller.start()
     assert once.wait(PATIENCE)
     (tmp_path / "broken.crt").write_text("-----BEGIN CERTIFICATE-----\nnonsense\n")

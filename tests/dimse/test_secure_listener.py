@@ -85,6 +85,20 @@ def test_openssl_and_the_end_of_tls(secured: Secured) -> None:
     assert b"unexpected eof" not in done.stderr
 
 
+@pytest.mark.peer("openssl")
+@pytest.mark.parametrize(
+    ("said", "answer"),
+    [
+        (associate_rq("NOBODY"), b"\3\0\0\0\0\4\0\1\1\7"),
+        (b"GET / HTTP/1.1\r\n\r\n", b"\7\0\0\0\0\4\0\0\2\1"),
+    ],
+)
+def test_a_refused_association_ends_properly_too(secured: Secured, said: bytes, answer: bytes) -> None:
+    done = secured.openssl(secured.lab.clients["right"], send=said)
+    assert answer in done.stdout
+    assert b"unexpected eof" not in done.stderr
+
+
 @pytest.mark.peer("storescu")
 def test_both_listeners_receive_at_once_into_one_archive(
     tmp_path: Path, lab: Lab, study: dict[str, Path]

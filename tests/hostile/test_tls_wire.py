@@ -6,11 +6,14 @@ import contextlib
 import logging
 import socket
 import ssl
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from pacskit.dimse.client import echo
 from pacskit.events import AssociationClosed, AssociationRefused
+from pacskit.peers import PeerAddress
 from tests.certificates.hospital import Lab
 from tests.dimse.secured import HERE, PATIENCE, RELEASE_RP, Secured, associate_rq, running, store_begins
 
@@ -60,6 +63,7 @@ def test_at_the_open_port(tmp_path: Path, lab: Lab) -> None:
             pytest.fail("no handshake is possible here")
         for said in (HTTP, b"POST / HTTP/1.1\r\n\r\n", b"\xee" * 100):
             say(listener.status.port, said)
+        assert echo(PeerAddress("PACSKIT", HERE, listener.status.port)).done  # one thread takes them in order
         other, post, get, tls = [refusal.reason for refusal in listener.refusals()]
         wanted = "the peer speaks TLS, it has to call the Secure DICOM Listener's port"
         assert tls == f"did not speak DICOM: 16H is no type of PDU: {wanted}"
@@ -86,11 +90,20 @@ def test_compression(secured: Secured) -> None:
 
 @pytest.mark.peer("openssl")
 def test_renegotiation(secured: Secured) -> None:
-    """In TLS 1.2, before anything is asked for: the peer is told no, and goes."""
-    done = secured.openssl(secured.lab.clients["right"], "-tls1_2", send=b"R\n", commands=True)
-    assert b"RENEGOTIATING" in done.stdout + done.stderr
-    assert b"no renegotiation" in done.stderr
-    assert secured.reasons()
+    """In TLS 1.2: the peer is told no, and goes."""
+    command = secured.openssl_command(secured.lab.clients["right"], "-tls1_2")
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as client:
+        assert client.stdin is not None
+        assert client.stdout is not None
+        client.stdin.write(b"R\n")
+        client.stdin.flush()
+        assert client.wait(PATIENCE) != 0
+        said = client.stdout.read()
+    assert b"RENEGOTIATING" in said
+    assert b"no renegotiation" in said
+    assert secured.pynetdicom(secured.lab.clients["right"]).is_established
 
 
 @pytest.mark.peer("openssl")
