@@ -1,5 +1,4 @@
 """The Secure DICOM Listener's panel: what CANCEL, DEFAULTS and a fixed setting do, and what no widget holds."""
-# ruff: noqa: F811 - fixtures of the other file
 
 from __future__ import annotations
 
@@ -12,7 +11,7 @@ import pacskit
 from pacskit.certificates import Authority
 from pacskit.certificates.contents import CERTIFICATE_SUFFIXES, KEY_SUFFIXES
 from pacskit.widgets.file_field import beginning
-from tests.widgets.test_secure_panel import PASSWORD, Person, files, hospital, person, saved, station  # noqa: F401
+from tests.widgets.secure_panels import PASSWORD, Person, files, saved
 
 
 def test_inner_cancel_and_escape_change_nothing(person: Person, hospital: Authority) -> None:
