@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
-import ssl
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -23,12 +22,12 @@ from pacskit.dimse.command import (
 )
 from pacskit.dimse.receive import Begin, Counters, StoreReceiver
 from pacskit.dimse.secured import Secured
-from pacskit.dimse.tls_stream import TlsStream
+from pacskit.dimse.tls_stream import TlsStream, stream_of
 from pacskit.dimse.upper.connection import Connection
 from pacskit.dimse.upper.errors import ProtocolError
 from pacskit.dimse.upper.negotiation import abort_reason
 from pacskit.dimse.upper.pdu import Abort, AssociateRequest, Fragment, Released
-from pacskit.system.sockets import hang_up, quick_ack, receive_timeout, shut
+from pacskit.system.sockets import hang_up, quick_ack, shut
 
 log = logging.getLogger(__name__)
 
@@ -124,20 +123,9 @@ class Served(ABC):
         """What ends it where it does not end by itself, one after the other."""
 
 
-def _stream(sock: socket.socket, timeout: float) -> socket.socket | TlsStream:
-    """Reads and writes that block, for `timeout` seconds of silence."""
-    if isinstance(sock, ssl.SSLSocket):
-        return TlsStream(sock, timeout)
-    receive_timeout(sock, timeout)
-    return sock
-
-
 def _told(secured: Secured | None) -> tuple[str, ...]:
     """`tls`, `identity` and `fingerprint` of an AssociationInfo."""
-    if secured is None:
-        return ()
-    peer = secured.peer
-    return (str(secured), *((peer.subject, peer.fingerprint) if peer is not None else ()))
+    return (str(secured), secured.identity, secured.fingerprint) if secured is not None else ()
 
 
 class Association(Served):
@@ -194,7 +182,7 @@ class Association(Served):
     def _run(self) -> None:
         how, reason = "lost", ""
         try:
-            self._stream = _stream(self._sock, self._timeout)
+            self._stream = stream_of(self._sock, self._timeout)
             self._stream.sendall(self._answered)
             how, reason = self._serve()
         except ProtocolError as error:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pacskit.certificates import Handshakes, PeerRefused
 from pacskit.dimse.command import Command, decode, echo_rq, store_rq
 from pacskit.dimse.storage_classes import EXPLICIT_LE, IMPLICIT_LE, VERIFICATION, name_of
-from pacskit.dimse.tls_stream import TlsStream
+from pacskit.dimse.tls_stream import stream_of
 from pacskit.dimse.upper.connection import Connection
 from pacskit.dimse.upper.errors import ProtocolError
 from pacskit.dimse.upper.negotiation import abort_reason, reject_reason
@@ -29,7 +29,7 @@ from pacskit.dimse.upper.pdu import (
 from pacskit.errors import AssociationError, AssociationRejected
 from pacskit.imaging.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from pacskit.peers import PeerAddress
-from pacskit.system.sockets import hang_up, no_delay, quick_ack, receive_timeout, send_buffers
+from pacskit.system.sockets import hang_up, no_delay, quick_ack, send_buffers
 
 Context = tuple[str, tuple[str, ...]]
 """An abstract syntax with the transfer syntaxes proposed for it."""
@@ -85,9 +85,9 @@ class ClientAssociation:
             ) from error
         try:
             no_delay(self._sock)
-            self._stream = self._secured(tls) if tls is not None else self._sock
-            if tls is None:
-                receive_timeout(self._sock, timeout)
+            if tls is not None:
+                self._shake(tls)
+            self._stream = stream_of(self._sock, timeout)
             request = AssociateRequest(
                 called_ae_title=peer.ae_title,
                 calling_ae_title=calling_ae,
@@ -118,8 +118,8 @@ class ClientAssociation:
             for number, context in self._connection.contexts.items()
         }
 
-    def _secured(self, tls: Handshakes) -> TlsStream:
-        """Shake hands. Raises AssociationError."""
+    def _shake(self, tls: Handshakes) -> None:
+        """Go on with TLS. Raises AssociationError."""
         sock = self._sock = tls.wrap(self._sock, self.peer.host)
         try:
             sock.settimeout(self._timeout)
@@ -127,7 +127,6 @@ class ClientAssociation:
             tls.admit(sock)
         except (OSError, PeerRefused) as error:
             raise AssociationError(f"{self.peer}: {tls.explain(error, sock)}") from error
-        return TlsStream(sock, self._timeout)
 
     def echo(self) -> Response:
         """C-ECHO (PS3.7 9.1.5). Raises AssociationError where Verification was not accepted."""

@@ -248,7 +248,7 @@ class DicomListener(Service):
                 called=request.called_ae_title,
                 address=address,
                 tls=str(secured or ""),
-                identity=secured.peer.subject if secured is not None and secured.peer is not None else "",
+                identity=secured.identity if secured is not None else "",
             )
         )
         association.start(answer)

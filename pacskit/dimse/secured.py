@@ -31,5 +31,15 @@ class Secured:
     def of(cls, sock: ssl.SSLSocket, peer: Verified | None) -> Secured:
         return cls(sock.version() or "", (sock.cipher() or ("",))[0], peer)
 
+    @property
+    def identity(self) -> str:
+        """The peer's subject; empty where it is not known."""
+        return self.peer.subject if self.peer is not None else ""
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the peer's certificate, with colons; empty where it is not known."""
+        return self.peer.fingerprint if self.peer is not None else ""
+
     def __str__(self) -> str:
         return f"{self.version} {self.suite}"

@@ -5,9 +5,10 @@ OpenSSL gives one record (16 kB at most) a call, and a write to the file for eac
 
 from __future__ import annotations
 
+import socket
 import ssl
 
-from pacskit.system.sockets import wait_for
+from pacskit.system.sockets import receive_timeout, wait_for
 
 
 class TlsStream:
@@ -55,6 +56,14 @@ class TlsStream:
     def _wait(self, *, writing: bool) -> None:
         if not wait_for(self._sock, self._timeout, writing=writing):
             raise TimeoutError("timed out")
+
+
+def stream_of(sock: socket.socket, timeout: float) -> socket.socket | TlsStream:
+    """Reads and writes that block, for `timeout` seconds of silence; with TLS once the handshake is done."""
+    if isinstance(sock, ssl.SSLSocket):
+        return TlsStream(sock, timeout)
+    receive_timeout(sock, timeout)
+    return sock
 
 
 def _broken(error: ssl.SSLError) -> ConnectionError:

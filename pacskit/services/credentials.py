@@ -90,20 +90,22 @@ class Credentials:
         stamp, before = self._stamp(), self._seen
         self._seen = stamp
         if stamp != self._read and stamp == before:  # two looks see the same: it is written to its end
-            self._read = stamp
-            self._take()
+            try:
+                self._take()
+                self._read = stamp  # not before: what failed is tried again at the next look
+            except CertificateError as error:
+                self._problem = f"{error}; new associations still get the old ones"
         self._tell_problem()
         if abs(now_utc() - self._told) >= DAY:  # abs: clocks are set back
             self._tell_dates()
 
     def _take(self) -> None:
-        """Use what can be used; the rest is a problem."""
-        old = RevocationLists(self._all_lists())
+        """Use what can be used; the rest is a problem. Raises CertificateError where nothing can."""
         identity, problem = self._newest_identity()
         listed = self._newest_lists()
         if problem:
             identity = self._identity
-        if identity.chain != self._identity.chain or self._all_lists() != old.lists:
+        if identity.chain != self._identity.chain or self._all_lists() != self._handshakes.revoked.lists:
             try:
                 handshakes = self._made(identity)
             except CertificateError as error:  # the TLS profile doesn't take it

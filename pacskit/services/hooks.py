@@ -27,7 +27,9 @@ from pacskit.events import (
     StorageLow,
     StudyStable,
 )
-from pacskit.settings.models import HooksSettings
+from pacskit.settings import values
+from pacskit.settings.layers import variable
+from pacskit.settings.models import SECTIONS, HooksSettings
 
 log = logging.getLogger(__name__)
 
@@ -154,9 +156,10 @@ def _told(hook: str, event: Event, skipped: int) -> Mapping[str, Any]:
 
 def _without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
     """A command does not need the passwords that we are started with."""
-    secret = ("KEY_PASSWORD", "PASSWORD", "TOKEN")
-    return {
-        name: value
-        for name, value in environment.items()
-        if not (name.startswith("PACSKIT_") and name.endswith(secret))
+    secret = {
+        variable(f"{section}.{name}")
+        for section, kind in SECTIONS.items()
+        for name in kind.model_fields
+        if values.is_secret(kind, name)
     }
+    return {name: value for name, value in environment.items() if name.upper() not in secret}

@@ -9,6 +9,7 @@ import queue
 import shutil
 import ssl
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -266,3 +267,23 @@ def test_a_month_before_its_end_and_not_earlier(
         issued = lab.ours.issue(f"in-{days}", days=days, folder=tmp_path)
         follow(events, certificate=issued.certificate, private_key=issued.private_key)
     assert [event.days_left for event in events.recent(CertificateExpiring)] == [30]
+
+
+def test_what_the_system_refuses_once_is_tried_again(
+    tmp_path: Path,
+    lab: Lab,
+    files: dict[str, Any],
+    follow: Callable[..., Followed],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No place for a temporary file while a new list is taken up."""
+    authority = Authority.create(tmp_path / "ca")
+    client = authority.issue("scanner", use="client")
+    lists = (authority.write_list(),)
+    followed = follow(**files, trusted=(authority.root.read_text(),), verify_peer=True, crl=lists)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    authority.revoke(client.certificate)
+    assert "No temporary file for the certificate" in followed.warnings.get(timeout=PATIENCE)
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    assert followed.renewed.get(timeout=PATIENCE).revoked.lists[0].revoked
+    assert followed.warnings.get(timeout=PATIENCE) == ""

@@ -158,12 +158,9 @@ class Secured(Callers):
         return [refusal.reason for refusal in self.slot.refusals()]
 
 
-@contextmanager
-def running(
-    folder: Path, lab: Lab, listener: dict[str, Any] | None = None, **secure: Any
-) -> Iterator[Secured]:
-    """A station with our certificate and, unless told otherwise, `Verify peer certificate` on."""
-    given: dict[str, Any] = {
+def settings(lab: Lab) -> dict[str, Any]:
+    """Our certificate, and `Verify peer certificate` on."""
+    return {
         "enabled": True,
         "host": HERE,
         "port": 0,
@@ -171,12 +168,18 @@ def running(
         "private_key": lab.server.private_key,
         "trusted": [str(lab.ours.root)],
         "verify_peer": True,
-        **secure,
     }
+
+
+@contextmanager
+def running(
+    folder: Path, lab: Lab, listener: dict[str, Any] | None = None, **secure: Any
+) -> Iterator[Secured]:
+    """A station with our certificate and, unless told otherwise, `Verify peer certificate` on."""
     with pacskit.Station(
         archive={"folder": folder / "archive", "durability": "fast"},
         listener={"enabled": False, "host": HERE, "port": 0, **(listener or {})},
-        secure_listener=given,
+        secure_listener={**settings(lab), **secure},
     ) as station:
         yield Secured(station, lab)
 

@@ -12,23 +12,15 @@ from pydicom.data import get_testdata_file
 import pacskit
 from pacskit.events import AssociationClosed, AssociationOpened
 from tests.certificates.hospital import Lab
-from tests.dimse.secured import HERE, Callers, associate_rq
+from tests.dimse.secured import HERE, Callers, associate_rq, settings
 
 CT = Path(str(get_testdata_file("CT_small.dcm")))
 
 
 @pytest.mark.timeout(120)
 def test_attached(tmp_path: Path, lab: Lab) -> None:
-    given = {
-        "enabled": True,
-        "host": HERE,
-        "port": 0,
-        "certificate": lab.server.certificate,
-        "private_key": lab.server.private_key,
-        "trusted": [str(lab.ours.root)],
-        "verify_peer": True,
-    }
-    with pacskit.Station(tmp_path / "a", secure_listener=given, station={"run_in": "background"}) as station:
+    background = {"run_in": "background"}
+    with pacskit.Station(tmp_path / "a", secure_listener=settings(lab), station=background) as station:
         try:
             slot = station.secure_listener
             callers = Callers(lab, lambda: slot.status.port)

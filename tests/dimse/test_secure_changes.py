@@ -54,6 +54,29 @@ def test_open_ones_finish_and_new_ones_see_the_new_rules(
     assert secured.slot.status.since == since
 
 
+@pytest.mark.parametrize("shaken", [True, False])
+def test_who_connected_before_sees_the_new_rules(tmp_path: Path, lab: Lab, shaken: bool) -> None:
+    """Whether it has shaken hands by the old rules, or has only a connection."""
+    with (
+        running(tmp_path, lab, verify_peer=False) as secured,
+        socket.create_connection((HERE, secured.port), PATIENCE) as plain,
+    ):
+        with contextlib.ExitStack() as stack:
+            context = secured.context(None)
+            peer = context.wrap_socket(plain, server_hostname="localhost") if shaken else None
+            secured.reasons()  # the one thread of the listener has taken it
+            secured.change(verify_peer=True)
+            with pytest.raises(OSError) if not shaken else contextlib.nullcontext():
+                if peer is None:
+                    peer = context.wrap_socket(plain, server_hostname="localhost")
+                stack.enter_context(peer)
+                peer.sendall(associate_rq())
+                assert peer.recv(100) == b""
+        assert secured.slot.associations() == []
+        wanted = "shook hands by rules that have changed meanwhile" if shaken else "showed no certificate"
+        assert [reason for reason in secured.reasons() if wanted in reason]
+
+
 @pytest.mark.peer("openssl")
 def test_another_profile(secured: Secured) -> None:
     suite = ("-tls1_2", "-cipher", "ECDHE-ECDSA-AES256-CCM")

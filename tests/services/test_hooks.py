@@ -54,6 +54,23 @@ def test_a_command_is_told_the_event(tmp_path: Path, notes: Path) -> None:
     following.close()
 
 
+def test_a_command_does_not_inherit_our_passwords(
+    tmp_path: Path, notes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PACSKIT_SECURE_LISTENER__KEY_PASSWORD", "correct horse")
+    monkeypatch.setenv("PACSKIT_HIS__TOKEN", "battery staple")
+    monkeypatch.setenv("PACSKIT_LISTENER__PORT", "11113")
+    events = EventBus()
+    write = "import os; open(os.environ['NOTES'], 'w').write(repr(dict(os.environ)))"
+    following = Hooks(HooksSettings(peer_refused=command(tmp_path, write)), events)
+    events.publish(refused())
+    told = notes.read_text()
+    assert "'PACSKIT_LISTENER__PORT': '11113'" in told
+    assert "correct horse" not in told
+    assert "battery staple" not in told
+    following.close()
+
+
 def test_only_a_failed_service_is_down(tmp_path: Path, notes: Path) -> None:
     events = EventBus()
     following = Hooks(HooksSettings(service_down=command(tmp_path, NOTE)), events)
