@@ -25,7 +25,7 @@ from cryptography import x509
 from pacskit.certificates.identity import IdentityState
 from pacskit.certificates.naming import fingerprint, now_utc, short_name, subject_line, validity
 from pacskit.certificates.peer_chain import Watch, verified_chain
-from pacskit.certificates.reasons import Role, explain
+from pacskit.certificates.reasons import Role, explain, unreadable
 from pacskit.certificates.revocation import RevocationLists
 from pacskit.certificates.suites import ProfileName
 from pacskit.certificates.tls import client_context, server_context
@@ -138,8 +138,15 @@ class Handshakes:
     def admit(self, sock: ssl.SSLSocket) -> PeerCertificate | None:
         """After the handshake, once, before anything is read. None: not verified, so nobody is known.
 
-        Raises PeerRefused for a revoked certificate, and for one that has ended since its session began.
+        Raises PeerRefused for a revoked certificate, for one that has ended since its session began, and for
+        one that OpenSSL takes though it breaks the rules of ASN.1.
         """
+        try:
+            return self._admit(sock)
+        except ValueError as error:
+            raise PeerRefused(unreadable(self._role, error)) from None
+
+    def _admit(self, sock: ssl.SSLSocket) -> PeerCertificate | None:
         chain = verified_chain(sock) if self.verifies else ()
         self._watch.unwatch(sock)
         if not chain:

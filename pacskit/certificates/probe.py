@@ -7,10 +7,14 @@ import socket
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
+
+from cryptography import x509
 
 from pacskit.certificates.handshake import Handshakes, PeerRefused
 from pacskit.certificates.identity import IdentityState
 from pacskit.certificates.naming import certificate_name, key_type, now_utc, short_name, validity, weaknesses
+from pacskit.certificates.reasons import unreadable
 from pacskit.certificates.revocation import RevocationLists
 from pacskit.certificates.suites import ProfileName
 from pacskit.certificates.trust import TrustedList
@@ -68,7 +72,7 @@ def try_handshake(
         lax = Handshakes.client(profile, trusted=trusted, identity=identity, verify=False)
         found = HandshakeReport(address, False, verdict)
         with (
-            contextlib.suppress(ssl.SSLError),
+            contextlib.suppress(ssl.SSLError, PeerRefused),
             _connected(host, port, patience) as plain,
             lax.wrap(plain, name) as sock,
         ):
@@ -90,13 +94,10 @@ def _shaken(handshakes: Handshakes, sock: ssl.SSLSocket, address: str) -> Handsh
     """Raises OSError, PeerRefused."""
     sock.do_handshake()
     shown, now = handshakes.shown(sock), now_utc()
-    lines = []
-    for certificate in shown:
-        remarks = [key_type(certificate), validity(certificate, now), *weaknesses(certificate)]
-        signer = short_name(certificate.issuer) if certificate.subject != certificate.issuer else "itself"
-        lines.append(
-            f"{certificate_name(certificate)}, signed by {signer} ({', '.join(filter(None, remarks))})"
-        )
+    try:
+        lines = [_line(certificate, now) for certificate in shown]
+    except ValueError as error:
+        raise PeerRefused(unreadable("client", error)) from None
     version, suite = sock.version() or "", (sock.cipher() or ("",))[0]
     peer = handshakes.admit(sock)
     # TLS 1.3: a server that refuses our certificate says so after the handshake. We send nothing more (a
@@ -114,3 +115,10 @@ def _shaken(handshakes: Handshakes, sock: ssl.SSLSocket, address: str) -> Handsh
         pass  # it waits for more, so it let us in
     verdict = f"verified: {peer.subject}" if peer is not None else "not verified"
     return HandshakeReport(address, peer is not None, verdict, version, suite, tuple(lines))
+
+
+def _line(certificate: x509.Certificate, now: datetime) -> str:
+    """Raises ValueError for what is no certificate by the rules."""
+    remarks = [key_type(certificate), validity(certificate, now), *weaknesses(certificate)]
+    signer = short_name(certificate.issuer) if certificate.subject != certificate.issuer else "itself"
+    return f"{certificate_name(certificate)}, signed by {signer} ({', '.join(filter(None, remarks))})"

@@ -104,6 +104,11 @@ def explain(
     return f"the connection to the {peer} was lost ({getattr(error, 'strerror', None) or error})"
 
 
+def unreadable(role: Role, error: ValueError) -> str:
+    """A certificate that breaks the rules of ASN.1; OpenSSL overlooks some of that."""
+    return f"the {'client' if role == 'server' else 'server'}'s certificate cannot be read: {error}"
+
+
 def spoken(first: bytes) -> str:
     """What the first bytes of a connection are: "TLS", "plain DICOM", "HTTP", or "" (too few, or unknown)."""
     if first[:2] == b"\x16\x03":  # handshake record (RFC 8446 5.1)

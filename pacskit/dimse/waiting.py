@@ -83,8 +83,6 @@ class Waiting:
             raise
         except (OSError, PeerRefused) as error:
             raise NotAdmitted(handshakes.explain(error, sock)) from None
-        except ValueError as error:  # OpenSSL is content with it
-            raise NotAdmitted(f"the client's certificate cannot be read: {error}") from None
         return True
 
     def why(self, error: OSError) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from cryptography import x509
 
 from pacskit.certificates import NOBODY, PROFILES, Identity, IdentityState, missing
-from pacskit.certificates.naming import fingerprint, now_utc
+from pacskit.certificates.naming import days_left, fingerprint, now_utc
 from pacskit.certificates.suites import ProfileName
 from pacskit.settings.models import SecureListenerSettings
 from pacskit.station import Station
@@ -74,7 +74,7 @@ def _scanner(slot: Any, own: x509.Certificate | None) -> str:
         ("Client certificate", words.text(client)),
     ]
     if own is not None:
-        left = (own.not_valid_after_utc - now_utc()).days
+        left = days_left(own, now_utc())
         until = f"{own.not_valid_after_utc:%Y-%m-%d}"
         told = f"until {until}, {words.count(left, 'day')} left" if left >= 0 else f"▲ expired on {until}"
         printed = f'SHA-256 <span class="pk-small">{listener_facts.copied(fingerprint(own))}</span>'
