@@ -162,7 +162,7 @@ def test_its_thread_ends_with_it(station: Station) -> None:
 
 
 def test_a_forgotten_meter_ends(station: Station) -> None:
-    meter = Meter(station.owner.listener, station.archive)
+    meter = Meter((station.owner.listener,), station.archive)
     thread = meter._thread
     del meter
     gc.collect()
